@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VMEMDEV_DEVICE_H
+#define VMEMDEV_DEVICE_H
+/**
+ * @file device.h - what every device has, as its transport and its host see it
+ * (VIRTIO 1.4, chapters 2, 3 and 6).
+ *
+ * Purpose: status, features, configuration space, reset and queue set-up, once for
+ * all device types. mmio.h is built on these calls; a host with a transport of its
+ * own makes them directly, and then needs no other header but its device's.
+ *
+ * The flow: register writes and kicks only note what the guest asked for. The work,
+ * and with it each host callback, happens in vmemdev_device_run(), on the thread
+ * that calls it and within the budget that it gives:
+ *
+ *     vmemdev_device_kick(dev, queue);               a doorbell rang
+ *     while (vmemdev_device_run(dev, 64) > 0)        64 units of work at a time
+ *             let others have their turn;
+ *
+ * Trust: everything a transport passes on comes from the guest: any value is
+ * accepted, and answered as the specification says or ignored. A guest that breaks
+ * the rules of its rings stops its device: DEVICE_NEEDS_RESET is set, guest_error
+ * is called once, and only a reset brings the device back.
+ *
+ * Threads: calls on one device must not overlap. Distinct devices are independent,
+ * but for the guest-memory object that they may share (guest.h). Callbacks may read
+ * from their device (functions that take it const) but not call others on it: those
+ * return VMEMDEV_E_STATE, or do nothing where they return no error.
+ */
+#include <vmemdev/guest.h>
+#include <vmemdev/virtqueue.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Device status bits (2.1). */
+enum vmemdev_status {
+	VMEMDEV_STATUS_ACKNOWLEDGE = 0x01,
+	VMEMDEV_STATUS_DRIVER = 0x02,
+	VMEMDEV_STATUS_DRIVER_OK = 0x04,
+	VMEMDEV_STATUS_FEATURES_OK = 0x08,
+	VMEMDEV_STATUS_NEEDS_RESET = 0x40,
+	VMEMDEV_STATUS_FAILED = 0x80
+};
+
+/** Most queues a device type may have. */
+#define VMEMDEV_QUEUES_MAX 8
+
+/** The queue number in guest_error when the fault lies in no queue. */
+#define VMEMDEV_NO_QUEUE 0xffff
+
+/** How a device reaches its driver. All members are required. */
+struct vmemdev_transport_ops {
+	/** Used buffers were published on @queue and the driver wants to know. */
+	void (*queue_interrupt)(void *ctx, uint16_t queue);
+	/** The configuration space or DEVICE_NEEDS_RESET changed. */
+	void (*config_interrupt)(void *ctx);
+	/** The device was reset: forget selectors and interrupt state. */
+	void (*reset)(void *ctx);
+};
+
+/** The part of the configuration that all device types share. Zero is good. */
+struct vmemdev_device_config {
+	struct vmemdev_guest *guest; /* required, borrowed; with ACCESS_PLATFORM it
+	                              * shows the addresses the device may use */
+	/**
+	 * The guest broke the rules of @queue and its device has stopped. Called
+	 * once until the next reset. Optional.
+	 */
+	void (*guest_error)(void *ctx, int err, uint16_t queue);
+	void *ctx;            /* first argument of each callback */
+	uint64_t features_on; /* offer these too: RING_PACKED, IN_ORDER, NOTIFICATION_DATA,
+	                       * ACCESS_PLATFORM (VMEMDEV_F_*) */
+	uint64_t features_off; /* do not offer these: INDIRECT_DESC, EVENT_IDX, RING_RESET,
+	                        * IN_ORDER */
+	uint16_t queue_size;  /* entries a queue at most, a power of two; 0: 128 */
+	uint16_t pad_[3];     /* zero */
+};
+
+struct vmemdev_class; /* private: what a device type does */
+
+/** A device. Fields are private. Lives inside its device type's struct. */
+struct vmemdev_device {
+	const struct vmemdev_class *class_;
+	struct vmemdev_guest *guest_;
+	struct vmemdev_vq *vqs_;
+	const struct vmemdev_transport_ops *transport_;
+	void *transport_ctx_;
+	void (*guest_error_)(void *ctx, int err, uint16_t queue);
+	void *ctx_;
+	uint64_t offered_, accepted_;
+	uint32_t generation_;
+	uint32_t kicked_;      /* a bit a queue: look at it in the next run */
+	uint16_t vq_count_;
+	int8_t fault_;         /* the VMEMDEV_E_GUEST_* that set NEEDS_RESET, or 0 */
+	uint8_t status_;
+	uint8_t accepted_bad_; /* the driver set a bit in feature word 2 or above */
+	uint8_t config_stale_; /* the generation must step at the next look */
+	uint8_t config_held_;  /* a change waits for DRIVER_OK to be notified */
+	uint8_t inside_;       /* a host callback is running */
+};
+
+/**
+ * Connect a transport, which may take away features it cannot carry:
+ * only bits in @features stay offered. Once, before the guest runs. A device
+ * without a transport works but interrupts nobody.
+ * returns: 0; VMEMDEV_E_INVAL (NULL), VMEMDEV_E_STATE (status is not 0),
+ * VMEMDEV_E_FEATURE if VERSION_1 is not in @features
+ */
+int vmemdev_device_attach(struct vmemdev_device *dev, const struct vmemdev_transport_ops *ops,
+			  void *ctx, uint64_t features);
+
+/** Virtio device ID: 5 balloon, 24 memory. */
+uint32_t vmemdev_device_id(const struct vmemdev_device *dev);
+
+/** Number of queue indices; some of them may be absent (size 0). */
+uint16_t vmemdev_device_queue_count(const struct vmemdev_device *dev);
+
+/** Offered feature bits 32 x @word to 32 x @word + 31; 0 for words above 1. */
+uint32_t vmemdev_device_features(const struct vmemdev_device *dev, uint32_t word);
+
+/** The driver accepts these bits of @word. Ignored once FEATURES_OK is set (2.2). */
+void vmemdev_device_accept(struct vmemdev_device *dev, uint32_t word, uint32_t bits);
+
+/** The bits of @word as accepted so far. */
+uint32_t vmemdev_device_accepted(const struct vmemdev_device *dev, uint32_t word);
+
+/** The device status field. */
+uint8_t vmemdev_device_status(const struct vmemdev_device *dev);
+
+/**
+ * The driver writes the status field: 0 resets, other values add bits. Illegal
+ * steps are not latched (2.1, 3.1.1). At DRIVER_OK each enabled queue counts as
+ * kicked.
+ */
+void vmemdev_device_set_status(struct vmemdev_device *dev, uint8_t status);
+
+/**
+ * A device reset by the host. The same as a status write of 0: plugged memory
+ * blocks stay as they are. Not for a machine reset: see the next function.
+ */
+void vmemdev_device_reset(struct vmemdev_device *dev);
+
+/**
+ * The machine is being reset: a device reset, and the device's own state goes back
+ * to power-on (5.15.6.2: memory blocks are unplugged through the host's callback).
+ * returns: 0; VMEMDEV_E_STATE inside a callback or while host work is outstanding;
+ * the host callback's error, with the device reset and its blocks as they were
+ */
+int vmemdev_device_system_reset(struct vmemdev_device *dev);
+
+/** Read the configuration space bytewise; bytes that do not exist read 0 (2.5). */
+void vmemdev_device_config_read(const struct vmemdev_device *dev, uint32_t offset, void *dst,
+				uint32_t len);
+
+/** Write the configuration space; read-only and absent bytes keep their value. */
+void vmemdev_device_config_write(struct vmemdev_device *dev, uint32_t offset, const void *src,
+				 uint32_t len);
+
+/** Changes whenever two reads could see different versions of the space (2.5). */
+uint32_t vmemdev_device_config_generation(struct vmemdev_device *dev);
+
+/** Most entries of @queue, 0 if that queue is not there. */
+uint16_t vmemdev_device_queue_size_max(const struct vmemdev_device *dev, uint16_t queue);
+
+/**
+ * Where the driver's set-up of @queue is kept until it is enabled; to be filled in
+ * as register writes arrive.
+ * returns: NULL if the queue is not there or is enabled: its layout is frozen
+ */
+struct vmemdev_vq_layout *vmemdev_device_queue_layout(struct vmemdev_device *dev, uint16_t queue);
+
+/**
+ * Enable @queue with its layout. Only after FEATURES_OK.
+ * returns: 0; VMEMDEV_E_STATE (already enabled, or too early), VMEMDEV_E_INVAL (no
+ * such queue), VMEMDEV_E_GUEST_RING (the layout is impossible; not enabled)
+ */
+int vmemdev_device_queue_enable(struct vmemdev_device *dev, uint16_t queue);
+
+/** Whether @queue is enabled. */
+bool vmemdev_device_queue_enabled(const struct vmemdev_device *dev, uint16_t queue);
+
+/**
+ * Stop @queue and forget its set-up (2.6.1, and QueueReady 0 on MMIO). Chains taken
+ * from it are dropped; the other queues go on.
+ */
+void vmemdev_device_queue_reset(struct vmemdev_device *dev, uint16_t queue);
+
+/**
+ * A shared memory region of the device (2.10).
+ * returns: whether there is one of number @id; then @range says where
+ */
+bool vmemdev_device_shm(const struct vmemdev_device *dev, uint8_t id, struct vmemdev_range *range);
+
+/** The driver's doorbell for @queue. Cheap; ignored where the text says so. */
+void vmemdev_device_kick(struct vmemdev_device *dev, uint16_t queue);
+
+/**
+ * Whether vmemdev_device_run() has something to do.
+ */
+bool vmemdev_device_pending(const struct vmemdev_device *dev);
+
+/**
+ * Do the work that kicks have announced. Host callbacks and interrupts happen here.
+ * @budget, at least 1, bounds it: one unit is a chain, or 256 page numbers of a
+ * chain, or (virtio-mem) one request.
+ * returns: 1 if work is left; 0 if not, or if it waits for the host's completion;
+ * VMEMDEV_E_STATE inside a callback; VMEMDEV_E_INVAL; the VMEMDEV_E_GUEST_* that
+ * stopped the device, also on later calls
+ */
+int vmemdev_device_run(struct vmemdev_device *dev, uint32_t budget);
+
+/** Which VMEMDEV_E_GUEST_* stopped the device, or 0. */
+int vmemdev_device_fault(const struct vmemdev_device *dev);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* VMEMDEV_DEVICE_H */

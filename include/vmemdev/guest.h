@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VMEMDEV_GUEST_H
+#define VMEMDEV_GUEST_H
+/**
+ * @file guest.h - the guest's memory as the host shows it to the devices.
+ *
+ * Purpose: one object that says which guest-physical addresses are memory,
+ * where the host sees them, and which of them may be given back to the host.
+ * A host that keeps a table of its memory hands over that table; a host that
+ * cannot, hands over two callbacks.
+ *
+ * Trust: the table and the callbacks are the host's and are believed. What
+ * stands in the memory is the guest's and is not: the library reads each value
+ * once, into a copy of its own.
+ *
+ * Threads: one vmemdev_guest may serve several devices. set_regions and changed
+ * must not overlap any call on a device that uses the object; nor may a call on
+ * a virtio-mem device whose block bitmap the table refers to overlap calls on
+ * the other devices that share the table.
+ */
+#include <vmemdev/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** What a device is about to do with guest memory. */
+enum vmemdev_access { VMEMDEV_READ = 1, VMEMDEV_WRITE = 2 };
+
+/** Properties of a region. */
+enum vmemdev_region_flag {
+	VMEMDEV_REGION_READONLY = 1, /* devices must not write here (ROM) */
+	VMEMDEV_REGION_KEEP = 2      /* never handed out for discarding: pmem, shared, pinned */
+};
+
+/** One stretch of guest memory that is contiguous in the host as well. */
+struct vmemdev_region {
+	uint64_t gpa; /* first byte; a multiple of 4096 */
+	uint64_t len; /* bytes, more than 0; a multiple of 4096 */
+	void *host;   /* where the host sees gpa, a multiple of 16; stays mapped */
+	/**
+	 * NULL: all of it is memory. Otherwise one bit a block of
+	 * 1 << block_shift bytes, bit 0 of word 0 first: only the blocks whose
+	 * bit is set are memory now. vmemdev_mem_region() fills this in.
+	 */
+	const uint64_t *blocks;
+	uint32_t block_shift; /* 12 to 40; used only with blocks */
+	uint32_t flags;       /* vmemdev_region_flag bits */
+};
+
+/** For hosts without a table, and for dirty logging. */
+struct vmemdev_guest_ops {
+	/**
+	 * Host address of guest bytes [gpa, gpa + len), len > 0, or NULL if any
+	 * of them is not memory open to @access. The address stays good until
+	 * vmemdev_guest_changed(). Required without a table, unused with one.
+	 */
+	void *(*map)(void *ctx, uint64_t gpa, uint64_t len, enum vmemdev_access access);
+	/**
+	 * How many bytes from @gpa on, 1 to @len, are alike, and whether these
+	 * may be discarded. Required without a table, unused with one.
+	 */
+	uint64_t (*run)(void *ctx, uint64_t gpa, uint64_t len, bool *discardable);
+	/**
+	 * A device has written [gpa, gpa + len). Called after the bytes are in
+	 * place. Optional: NULL means that the host keeps no dirty log.
+	 */
+	void (*dirty)(void *ctx, uint64_t gpa, uint64_t len);
+};
+
+/** Zero it, set what you need. Init copies it; what it points to is borrowed. */
+struct vmemdev_guest_config {
+	uint32_t struct_size;  /* sizeof(struct vmemdev_guest_config) */
+	uint32_t region_count; /* 0: no table, ops->map and ops->run serve */
+	const struct vmemdev_region *regions;
+	const struct vmemdev_guest_ops *ops; /* may be NULL with a table */
+	void *ctx;                           /* first argument of each callback */
+};
+
+/** Guest memory. Fields are private. Borrowed by each device that is given it. */
+struct vmemdev_guest {
+	const struct vmemdev_region *regions_;
+	const struct vmemdev_guest_ops *ops_;
+	void *ctx_;
+	uint32_t region_count_;
+	uint32_t generation_; /* moves when any host address may have changed */
+};
+
+/**
+ * Prepare @guest. @guest_size is the caller's sizeof(*guest). Calls no callback.
+ * The regions must be in ascending order without overlap, and must stay as they
+ * are until they are replaced.
+ * returns: 0; VMEMDEV_E_ABI; VMEMDEV_E_INVAL (a NULL, an unknown flag, neither
+ * table nor callbacks), VMEMDEV_E_SIZE (length 0, not a multiple of 4096, or past
+ * 2^64), VMEMDEV_E_ALIGN (gpa, host or block_shift), VMEMDEV_E_OVERLAP. On error @guest
+ * is unchanged. Work: one step a region.
+ */
+int vmemdev_guest_init(struct vmemdev_guest *guest, size_t guest_size,
+		       const struct vmemdev_guest_config *config);
+
+/**
+ * Put another table in the place of the present one, as a whole. Rings that are
+ * no longer in guest memory put their device into DEVICE_NEEDS_RESET when it next
+ * runs.
+ * returns: as vmemdev_guest_init(); on error the old table stays. VMEMDEV_E_STATE
+ * if the object was set up without a table.
+ */
+int vmemdev_guest_set_regions(struct vmemdev_guest *guest, const struct vmemdev_region *regions,
+			      uint32_t count);
+
+/** Say that host addresses which map gave out, or block bitmaps, have changed. */
+void vmemdev_guest_changed(struct vmemdev_guest *guest);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* VMEMDEV_GUEST_H */

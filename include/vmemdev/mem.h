@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VMEMDEV_MEM_H
+#define VMEMDEV_MEM_H
+/**
+ * @file mem.h - memory device, "virtio-mem" (VIRTIO 1.4, 5.15).
+ *
+ * Purpose: a region of guest-physical memory in blocks that the guest plugs and
+ * unplugs on the host's request. The model keeps which blocks are plugged, checks
+ * each request against it, and asks the host to bring memory or take it away before
+ * it answers.
+ *
+ * Trust: everything from the guest is hostile. The host's callbacks see only whole
+ * blocks of the region, plug only unplugged ones and unplug only plugged ones (but
+ * see unplug). A request changes all of its blocks or none.
+ *
+ * Resets: a device reset keeps every block (5.15.5.2); vmemdev_device_system_reset()
+ * unplugs them (5.15.6.2).
+ *
+ * Threads: as device.h.
+ */
+#include <vmemdev/device.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Smallest and largest block. */
+#define VMEMDEV_MEM_BLOCK_MIN (UINT64_C(1) << 12)
+#define VMEMDEV_MEM_BLOCK_MAX (UINT64_C(1) << 30)
+
+/** Largest region: 64 TiB. */
+#define VMEMDEV_MEM_REGION_MAX (UINT64_C(1) << 46)
+
+/** Ranges handed to one callback at most. */
+#define VMEMDEV_MEM_RANGES 16
+
+/** Feature bits (5.15.3), as bit masks. */
+#define VMEMDEV_MEM_F_ACPI_PXM (UINT64_C(1) << 0)
+#define VMEMDEV_MEM_F_UNPLUGGED_INACCESSIBLE (UINT64_C(1) << 1)
+
+/**
+ * The host's side. Called only inside vmemdev_device_run() and
+ * vmemdev_device_system_reset(), on their caller's thread.
+ *
+ * Each returns 0; a negative VMEMDEV_E_*, and then must have changed nothing: the
+ * guest is answered BUSY and tries again much later (Linux: 50 seconds); or
+ * VMEMDEV_LATER: vmemdev_mem_complete() with the same @token will say how it ended,
+ * the guest waits, and @ranges stays as it is.
+ */
+struct vmemdev_mem_ops {
+	/**
+	 * Make @ranges usable memory; the guest may touch it as soon as this has
+	 * succeeded. Optional: NULL where a touch is enough.
+	 */
+	int (*plug)(void *ctx, const struct vmemdev_range *ranges, uint32_t count,
+		    uint64_t token);
+	/**
+	 * Take @ranges away: their contents are lost. Merged, ascending. Until this
+	 * has succeeded the blocks still count as plugged. When
+	 * everything is unplugged at once and the plugged runs are more than
+	 * VMEMDEV_MEM_RANGES, the last range covers all that remain and the
+	 * unplugged blocks between them; vmemdev_mem_next() tells them apart.
+	 * Required.
+	 */
+	int (*unplug)(void *ctx, const struct vmemdev_range *ranges, uint32_t count,
+		      uint64_t token);
+	/** The guest's plugged size is now @bytes. Optional. */
+	void (*plugged)(void *ctx, uint64_t bytes);
+};
+
+/** Zero it, set what you need. Init copies it; what it points to is borrowed. */
+struct vmemdev_mem_config {
+	uint32_t struct_size;  /* sizeof(struct vmemdev_mem_config) */
+	uint16_t node;         /* ACPI proximity domain; used only with has_node */
+	bool has_node;         /* offer ACPI_PXM */
+	/**
+	 * Unplugged memory cannot even be read: refuse drivers that do not accept
+	 * UNPLUGGED_INACCESSIBLE, which is always offered (5.15.5.2).
+	 */
+	bool unplugged_inaccessible;
+	uint64_t addr;         /* start of the region, a multiple of block_size; Linux
+	                        * wants a multiple of its memory block, 128 MiB to 2 GiB */
+	uint64_t region_size;  /* bytes, a multiple of block_size, above 0 */
+	uint64_t block_size;   /* a power of two; 2 MiB suits most hosts */
+	/**
+	 * How far beyond the requested size the guest may reach for blocks, in
+	 * bytes; rounded up to blocks. 0 means 256 MiB, twice Linux's memory block.
+	 */
+	uint64_t slack;
+	uint64_t *bitmap;      /* vmemdev_mem_bitmap_words() words; init clears it */
+	size_t bitmap_words;
+	struct vmemdev_device_config device;
+	const struct vmemdev_mem_ops *ops;
+	void *ctx;             /* first argument of the ops */
+};
+
+/** The sizes of the device now, in bytes. */
+struct vmemdev_mem_sizes {
+	uint64_t region, usable, requested, plugged;
+};
+
+/** What a device has done since init. Counters wrap. */
+struct vmemdev_mem_counts {
+	uint64_t plug, unplug, unplug_all, state; /* requests acknowledged */
+	uint64_t nack, busy, error;               /* requests answered so */
+	uint64_t host_calls, host_failures;
+};
+
+/** One memory device. Fields are private. Must not be moved after init. */
+struct vmemdev_mem {
+	struct vmemdev_device device_;
+	struct vmemdev_vq vqs_[1];
+	struct vmemdev_range ranges_[VMEMDEV_MEM_RANGES];
+	struct vmemdev_reply reply_;      /* the one request being served */
+	struct vmemdev_held held_;
+	struct vmemdev_mem_counts counts_;
+	const struct vmemdev_mem_ops *ops_;
+	void *ctx_;
+	uint64_t *bitmap_;                /* a set bit is a plugged block */
+	uint64_t addr_, region_size_, usable_, requested_, plugged_, slack_;
+	uint64_t first_, blocks_;         /* what the waiting host call is about */
+	uint64_t token_;                  /* the last one given to the host */
+	uint32_t block_shift_;
+	uint16_t node_;
+	uint16_t request_;                /* type of the request being served */
+	uint8_t has_node_, inaccessible_;
+	uint8_t waiting_;                 /* the host answered LATER */
+	uint8_t orphan_;                  /* ...and the guest has reset since */
+	uint8_t pad_[4];
+};
+
+/**
+ * Words that the bitmap for such a region needs: one bit a block, rounded up to 64.
+ * returns: 0 if init would refuse the sizes
+ */
+size_t vmemdev_mem_bitmap_words(uint64_t region_size, uint64_t block_size);
+
+/**
+ * Prepare @mem, all blocks unplugged; @mem_size is the caller's sizeof(*mem).
+ * Calls nothing.
+ * returns: 0; VMEMDEV_E_ABI; VMEMDEV_E_INVAL (a required pointer is NULL),
+ * VMEMDEV_E_SIZE (block_size, region_size, slack, or the region passes 2^64),
+ * VMEMDEV_E_ALIGN (addr), VMEMDEV_E_NOSPC (bitmap_words), VMEMDEV_E_FEATURE. On
+ * error @mem and the bitmap are unchanged.
+ */
+int vmemdev_mem_init(struct vmemdev_mem *mem, size_t mem_size,
+		     const struct vmemdev_mem_config *config);
+
+/** The device to hand to a transport. Never NULL; lives as long as @mem. */
+struct vmemdev_device *vmemdev_mem_device(struct vmemdev_mem *mem);
+
+/**
+ * Fill in @region for the guest-memory table: the device's region at @host, of which
+ * only plugged blocks count as memory. Lives as long as @mem and its bitmap.
+ */
+void vmemdev_mem_region(const struct vmemdev_mem *mem, void *host, struct vmemdev_region *region);
+
+/**
+ * Ask the guest to have @bytes plugged. The usable region grows with it in the same
+ * step. Legal at any time; the guest follows when and as far as it can.
+ * returns: 0; VMEMDEV_E_ALIGN if @bytes is no multiple of the block size;
+ * VMEMDEV_E_SIZE if above the region; VMEMDEV_E_STATE inside a callback
+ */
+int vmemdev_mem_set_requested(struct vmemdev_mem *mem, uint64_t bytes);
+
+/** The sizes now. */
+void vmemdev_mem_sizes(const struct vmemdev_mem *mem, struct vmemdev_mem_sizes *sizes);
+
+/** The counters. */
+void vmemdev_mem_counts(const struct vmemdev_mem *mem, struct vmemdev_mem_counts *counts);
+
+/**
+ * Find the next run of plugged (or, if not @plugged, unplugged) blocks at or after
+ * guest address @from. To list all, start at 0 and go on at run->gpa + run->len.
+ * Works a bitmap word at a time.
+ * returns: whether there is one; then @run is it, cut at @from
+ */
+bool vmemdev_mem_next(const struct vmemdev_mem *mem, uint64_t from, bool plugged,
+		      struct vmemdev_range *run);
+
+/**
+ * The work that a callback answered with VMEMDEV_LATER has ended; @result is what
+ * the callback would have returned. Answers the guest; call vmemdev_device_run()
+ * afterwards. If the guest reset the device meanwhile, the blocks still change as
+ * @result says, and nobody is answered.
+ * returns: 0; VMEMDEV_E_STATE if @token is not outstanding, or inside a callback;
+ * VMEMDEV_E_INVAL for a positive @result
+ */
+int vmemdev_mem_complete(struct vmemdev_mem *mem, uint64_t token, int result);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* VMEMDEV_MEM_H */

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "core/config.h"
+#include "core/libc.h"
+
+#include <stdint.h>
+#include <vmemdev/base.h>
+
+int config_take(void *dst, size_t size, size_t oldest, const void *src)
+{
+	const uint8_t *bytes = src;
+	uint32_t given;
+
+	if (src == NULL)
+		return VMEMDEV_E_INVAL;
+	memcpy(&given, src, sizeof(given));
+	if (given < oldest)
+		return VMEMDEV_E_ABI;
+	for (size_t i = size; i < given; i++) {
+		if (bytes[i] != 0)
+			return VMEMDEV_E_ABI;
+	}
+	memset(dst, 0, size);
+	memcpy(dst, src, given < size ? given : size);
+	return 0;
+}

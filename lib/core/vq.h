@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VMEMDEV_CORE_VQ_H
+#define VMEMDEV_CORE_VQ_H
+/*
+ * What the two ring formats provide, and what virtqueue.c and chain.c, which do not
+ * know the formats' layouts, share with them.
+ */
+#include "core/names.h"
+
+#include <vmemdev/virtqueue.h>
+
+/* Descriptor flags of both formats (2.7.5, 2.8.3 to 2.8.7). */
+enum {
+	DESC_NEXT = 1,
+	DESC_WRITE = 2,
+	DESC_INDIRECT = 4,
+	DESC_SIZE = 16
+};
+
+/* Sizes and alignments of a ring's three parts, in the order of the layout. */
+struct vq_parts {
+	uint64_t len[3];
+	uint32_t align[3];
+};
+
+/* split.c: 2.7 */
+bool split_size_ok(uint32_t size);
+void split_parts(const struct vmemdev_vq *vq, struct vq_parts *parts);
+int split_pop(struct vmemdev_vq *vq, struct vmemdev_chain *chain);
+void split_used(struct vmemdev_vq *vq, uint16_t id, uint32_t len, uint16_t slots);
+void split_publish(struct vmemdev_vq *vq);
+bool split_wants_notify(const struct vmemdev_vq *vq);
+
+/* packed.c: 2.8 */
+bool packed_size_ok(uint32_t size);
+void packed_parts(const struct vmemdev_vq *vq, struct vq_parts *parts);
+int packed_pop(struct vmemdev_vq *vq, struct vmemdev_chain *chain);
+int packed_finish(struct vmemdev_vq *vq, const struct vmemdev_chain *chain);
+void packed_used(struct vmemdev_vq *vq, uint16_t id, uint32_t len, uint16_t slots);
+void packed_publish(struct vmemdev_vq *vq);
+bool packed_wants_notify(const struct vmemdev_vq *vq);
+
+/* virtqueue.c: find the ring again after guest memory moved. Returns 0 or an error. */
+int vq_refresh(struct vmemdev_vq *vq);
+
+/* virtqueue.c: note that the guest broke the ring; returns @err. */
+int vq_break(struct vmemdev_vq *vq, int err);
+
+/* chain.c: put @chain at descriptor @first of the ring itself. */
+void chain_start(struct vmemdev_chain *chain, struct vmemdev_vq *vq, uint16_t first);
+
+/* chain.c: whether nothing is left, as far as that is known without a fetch. */
+bool chain_at_end(const struct vmemdev_chain *chain);
+
+#endif

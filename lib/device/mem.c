@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The memory device (VIRTIO 1.4, 5.15): one request at a time, checked against the
+ * block bitmap, done by the host, then recorded, then answered.
+ */
+#include "core/bitmap.h"
+#include "core/config.h"
+#include "core/device.h"
+#include "core/guest.h"
+
+#include <vmemdev/mem.h>
+
+enum {
+	QUEUES = 1,
+	REQUEST_QUEUE = 0,
+	CONFIG_SIZE = 56,
+
+	/* 5.15.6: requests and responses. */
+	REQ_PLUG = 0,
+	REQ_UNPLUG = 1,
+	REQ_UNPLUG_ALL = 2,
+	REQ_STATE = 3,
+	REQ_SIZE = 24,
+	RESP_ACK = 0,
+	RESP_NACK = 1,
+	RESP_BUSY = 2,
+	RESP_ERROR = 3,
+	RESP_SIZE = 10,
+	STATE_PLUGGED = 0,
+	STATE_UNPLUGGED = 1,
+	STATE_MIXED = 2,
+	HELD = 4 /* no response yet: the host answered LATER */
+};
+
+static const uint64_t default_slack = UINT64_C(256) << 20;
+
+struct request {
+	uint16_t type;
+	uint64_t addr;
+	uint16_t blocks;
+};
+
+/* Blocks [first, end) of the region. */
+struct span {
+	uint64_t first, end;
+};
+
+static struct vmemdev_mem *mem_of(struct vmemdev_device *dev)
+{
+	return (struct vmemdev_mem *)dev;
+}
+
+static uint64_t bytes(const struct vmemdev_mem *m, uint64_t blocks)
+{
+	return blocks << m->block_shift_;
+}
+
+/* How far the guest may reach while @requested is asked of it: AMB-18 in our rulings. */
+static uint64_t usable_for(const struct vmemdev_mem *m, uint64_t requested)
+{
+	if (m->slack_ >= m->region_size_ - requested)
+		return m->region_size_;
+	return requested + m->slack_;
+}
+
+/* 5.15.6.3.2: aligned, not empty, inside the usable region, without overflow. */
+static bool find_span(const struct vmemdev_mem *m, const struct request *req, struct span *span)
+{
+	uint64_t offset = req->addr - m->addr_;
+	uint64_t usable = m->usable_ >> m->block_shift_;
+
+	if (req->addr < m->addr_ || (offset & (bytes(m, 1) - 1)) != 0 || req->blocks == 0)
+		return false;
+	span->first = offset >> m->block_shift_;
+	if (span->first >= usable || req->blocks > usable - span->first)
+		return false;
+	span->end = span->first + req->blocks;
+	return true;
+}
+
+static bool all_are(const struct vmemdev_mem *m, struct span span, bool plugged)
+{
+	return bitmap_run_end(m->bitmap_, span.first, span.end, plugged) == span.end;
+}
+
+static struct vmemdev_range range_of(const struct vmemdev_mem *m, struct span span)
+{
+	struct vmemdev_range range = { m->addr_ + bytes(m, span.first),
+				       bytes(m, span.end - span.first) };
+
+	return range;
+}
+
+/* The next run of blocks in the state @plugged within [from, end). */
+static bool next_run(const struct vmemdev_mem *m, uint64_t from, uint64_t end, bool plugged,
+		     struct span *run)
+{
+	run->first = bitmap_run_end(m->bitmap_, from, end, !plugged);
+	if (run->first == end)
+		return false;
+	run->end = bitmap_run_end(m->bitmap_, run->first, end, plugged);
+	return true;
+}
+
+/* All plugged runs, the last range covering what does not fit (see mem.h). */
+static uint32_t plugged_ranges(struct vmemdev_mem *m)
+{
+	uint64_t end = m->region_size_ >> m->block_shift_;
+	struct span run = { 0, 0 }, hull;
+	uint32_t count = 0;
+
+	while (next_run(m, run.end, end, true, &run)) {
+		if (count < VMEMDEV_MEM_RANGES) {
+			hull = run;
+			count++;
+		}
+		hull.end = run.end;
+		m->ranges_[count - 1] = range_of(m, hull);
+	}
+	return count;
+}
+
+/* The host has done it: record it. A span is empty for "all". */
+static void record(struct vmemdev_mem *m, uint16_t type, struct span span)
+{
+	uint64_t end = m->region_size_ >> m->block_shift_;
+
+	if (type == REQ_PLUG) {
+		bitmap_fill(m->bitmap_, span.first, span.end, true);
+		m->plugged_ += bytes(m, span.end - span.first);
+	} else if (type == REQ_UNPLUG) {
+		bitmap_fill(m->bitmap_, span.first, span.end, false);
+		m->plugged_ -= bytes(m, span.end - span.first);
+	} else {
+		bitmap_fill(m->bitmap_, 0, end, false);
+		m->plugged_ = 0;
+		/* The one moment at which the usable region may shrink (5.15.4.2). */
+		m->usable_ = usable_for(m, m->requested_);
+		m->device_.config_stale_ = 1;
+	}
+	/* Rings in blocks that went away must be noticed before they are used again. */
+	if (type != REQ_PLUG)
+		vmemdev_guest_changed(m->device_.guest_);
+	if (m->ops_->plugged != NULL)
+		m->ops_->plugged(m->ctx_, m->plugged_);
+}
+
+/* Have the host do it. Returns the response type, or HELD. */
+static uint16_t change(struct vmemdev_mem *m, uint16_t type, struct span span)
+{
+	int (*op)(void *, const struct vmemdev_range *, uint32_t, uint64_t) =
+		type == REQ_PLUG ? m->ops_->plug : m->ops_->unplug;
+	uint32_t count = 1;
+	int result = 0;
+
+	if (type == REQ_UNPLUG_ALL)
+		count = plugged_ranges(m);
+	else
+		m->ranges_[0] = range_of(m, span);
+	if (op != NULL && count > 0) {
+		m->counts_.host_calls++;
+		m->token_++;
+		result = op(m->ctx_, m->ranges_, count, m->token_);
+	}
+	if (result == VMEMDEV_LATER) {
+		m->waiting_ = 1;
+		m->request_ = type;
+		m->first_ = span.first;
+		m->blocks_ = span.end - span.first;
+		return HELD;
+	}
+	if (result != 0) {
+		m->counts_.host_failures++;
+		return RESP_BUSY;
+	}
+	record(m, type, span);
+	return RESP_ACK;
+}
+
+static uint16_t state_of(const struct vmemdev_mem *m, struct span span)
+{
+	if (all_are(m, span, true))
+		return STATE_PLUGGED;
+	return all_are(m, span, false) ? STATE_UNPLUGGED : STATE_MIXED;
+}
+
+/*
+ * 5.15.6.3 to 5.15.6.6. Errors come first, then NACK, then the host's BUSY. Returns the
+ * response type, or HELD.
+ */
+static uint16_t serve(struct vmemdev_mem *m, const struct request *req, uint16_t *state)
+{
+	struct span span = { 0, 0 };
+
+	if (req->type > REQ_STATE)
+		return RESP_ERROR;
+	if (req->type == REQ_UNPLUG_ALL)
+		return change(m, REQ_UNPLUG_ALL, span);
+	if (!find_span(m, req, &span))
+		return RESP_ERROR;
+	if (req->type == REQ_STATE) {
+		*state = state_of(m, span);
+		return RESP_ACK;
+	}
+	if (!all_are(m, span, req->type == REQ_UNPLUG))
+		return RESP_ERROR;
+	/* The guest may hold more than is requested of it now: no difference is taken. */
+	if (req->type == REQ_PLUG &&
+	    m->plugged_ + bytes(m, span.end - span.first) > m->requested_)
+		return RESP_NACK;
+	return change(m, req->type, span);
+}
+
+static void count_answer(struct vmemdev_mem *m, uint16_t request, uint16_t response)
+{
+	if (response == RESP_NACK)
+		m->counts_.nack++;
+	else if (response == RESP_BUSY)
+		m->counts_.busy++;
+	else if (response == RESP_ERROR)
+		m->counts_.error++;
+	else if (request == REQ_PLUG)
+		m->counts_.plug++;
+	else if (request == REQ_UNPLUG)
+		m->counts_.unplug++;
+	else if (request == REQ_UNPLUG_ALL)
+		m->counts_.unplug_all++;
+	else
+		m->counts_.state++;
+}
+
+/* Write the response and stage the request as used. Returns 0 or an error. */
+static int answer(struct vmemdev_mem *m, uint16_t request, uint16_t response, uint16_t state)
+{
+	uint8_t raw[RESP_SIZE] = { 0 };
+	int err;
+
+	count_answer(m, request, response);
+	store_le16(raw, response);
+	store_le16(raw + 8, state);
+	err = vmemdev_reply_write(m->device_.guest_, &m->reply_, raw, sizeof(raw));
+	if (err != 0)
+		return err;
+	return vmemdev_vq_push(&m->vqs_[REQUEST_QUEUE], &m->held_, sizeof(raw));
+}
+
+/*
+ * Read the request and find room for its answer. Returns 1 if it can be served, 0 if
+ * it can only be answered with ERROR, or what stops the device.
+ */
+static int parse(struct vmemdev_mem *m, struct vmemdev_chain *chain, struct request *req)
+{
+	uint8_t raw[REQ_SIZE];
+	int32_t got, room;
+	int err;
+
+	got = vmemdev_chain_read(chain, raw, sizeof(raw));
+	if (got < 0 && got != VMEMDEV_E_GUEST_ADDR)
+		return got;
+	room = vmemdev_chain_reserve(chain, &m->reply_, RESP_SIZE);
+	if (room < 0)
+		return room;
+	if (room < RESP_SIZE)
+		return VMEMDEV_E_GUEST_REPLY;
+	err = vmemdev_chain_finish(chain, &m->held_);
+	if (err != 0)
+		return err;
+	if (got != (int32_t)sizeof(raw)) {
+		req->type = UINT16_MAX;
+		return 0;
+	}
+	req->type = load_le16(raw);
+	req->addr = load_le64(raw + 8);
+	req->blocks = load_le16(raw + 16);
+	return 1;
+}
+
+/* Serve one request. Returns 1, 0 if there is none, or an error. */
+static int serve_one(struct vmemdev_mem *m)
+{
+	struct vmemdev_chain chain;
+	struct request req = { 0 };
+	uint16_t response = RESP_ERROR, state = 0;
+	int got = vmemdev_vq_pop(&m->vqs_[REQUEST_QUEUE], &chain);
+
+	if (got <= 0)
+		return got;
+	got = parse(m, &chain, &req);
+	if (got < 0)
+		return got;
+	if (got > 0)
+		response = serve(m, &req, &state);
+	if (response == HELD)
+		return 1;
+	got = answer(m, req.type, response, state);
+	return got != 0 ? got : 1;
+}
+
+static int process(struct vmemdev_device *dev, uint16_t queue, uint32_t *budget)
+{
+	struct vmemdev_mem *m = mem_of(dev);
+	int got = 1, err;
+
+	while (!m->waiting_ && *budget > 0) {
+		got = serve_one(m);
+		if (got < 0)
+			return got;
+		if (got == 0)
+			break;
+		(*budget)--;
+	}
+	err = device_publish(dev, queue);
+	if (err != 0)
+		return err;
+	return m->waiting_ ? 0 : got;
+}
+
+/* The guest's request is gone, but the host's work goes on and will be recorded. */
+static void queue_reset(struct vmemdev_device *dev, uint16_t queue)
+{
+	struct vmemdev_mem *m = mem_of(dev);
+
+	(void)queue;
+	m->orphan_ = m->waiting_;
+}
+
+/* Blocks stay as they are (5.15.5.2). */
+static void reset(struct vmemdev_device *dev)
+{
+	(void)dev;
+}
+
+/* 5.15.6.2: here, and only here, blocks are unplugged without a request. */
+static int system_reset(struct vmemdev_device *dev)
+{
+	struct vmemdev_mem *m = mem_of(dev);
+	const struct span all = { 0, 0 };
+	uint32_t count;
+	int result = 0;
+
+	if (m->waiting_)
+		return VMEMDEV_E_STATE;
+	count = plugged_ranges(m);
+	if (count > 0) {
+		m->counts_.host_calls++;
+		m->token_++;
+		result = m->ops_->unplug(m->ctx_, m->ranges_, count, m->token_);
+	}
+	if (result != 0) {
+		m->counts_.host_failures++;
+		return result < 0 ? result : VMEMDEV_E_BUSY;
+	}
+	record(m, REQ_UNPLUG_ALL, all);
+	return 0;
+}
+
+static void config_read(const struct vmemdev_device *dev, uint8_t *config)
+{
+	const struct vmemdev_mem *m = (const struct vmemdev_mem *)dev;
+
+	store_le64(config, bytes(m, 1));
+	store_le16(config + 8, m->node_);
+	store_le64(config + 16, m->addr_);
+	store_le64(config + 24, m->region_size_);
+	store_le64(config + 32, m->usable_);
+	store_le64(config + 40, m->plugged_);
+	store_le64(config + 48, m->requested_);
+}
+
+static bool features_ok(const struct vmemdev_device *dev, uint64_t accepted)
+{
+	const struct vmemdev_mem *m = (const struct vmemdev_mem *)dev;
+
+	return !m->inaccessible_ || (accepted & VMEMDEV_MEM_F_UNPLUGGED_INACCESSIBLE);
+}
+
+static const struct vmemdev_class class = {
+	.id = 24,
+	.config_size = CONFIG_SIZE,
+	.may_offer = VMEMDEV_F_RING_PACKED | VMEMDEV_F_NOTIFICATION_DATA |
+		     VMEMDEV_F_ACCESS_PLATFORM,
+	.offer = VMEMDEV_F_INDIRECT_DESC | VMEMDEV_F_EVENT_IDX | VMEMDEV_F_IN_ORDER |
+		 VMEMDEV_F_RING_RESET,
+	.config_read = config_read,
+	.features_ok = features_ok,
+	.process = process,
+	.queue_reset = queue_reset,
+	.reset = reset,
+	.system_reset = system_reset,
+};
+
+/* log2 of a power of two, without a library call. */
+static uint32_t shift_of(uint64_t size)
+{
+	uint32_t shift = 0;
+
+	while (size >> shift > 1)
+		shift++;
+	return shift;
+}
+
+static bool sizes_ok(uint64_t region_size, uint64_t block_size)
+{
+	if (block_size < VMEMDEV_MEM_BLOCK_MIN || block_size > VMEMDEV_MEM_BLOCK_MAX ||
+	    (block_size & (block_size - 1)) != 0)
+		return false;
+	return region_size > 0 && region_size <= VMEMDEV_MEM_REGION_MAX &&
+	       (region_size & (block_size - 1)) == 0;
+}
+
+size_t vmemdev_mem_bitmap_words(uint64_t region_size, uint64_t block_size)
+{
+	if (!sizes_ok(region_size, block_size))
+		return 0;
+	return (size_t)(((region_size >> shift_of(block_size)) + 63) >> 6);
+}
+
+static int check_config(const struct vmemdev_mem_config *config)
+{
+	if (config->ops == NULL || config->ops->unplug == NULL || config->bitmap == NULL)
+		return VMEMDEV_E_INVAL;
+	if (!sizes_ok(config->region_size, config->block_size) ||
+	    config->region_size - 1 > UINT64_MAX - config->addr ||
+	    config->slack > VMEMDEV_MEM_REGION_MAX)
+		return VMEMDEV_E_SIZE;
+	if ((config->addr & (config->block_size - 1)) != 0)
+		return VMEMDEV_E_ALIGN;
+	if (config->bitmap_words < vmemdev_mem_bitmap_words(config->region_size, config->block_size))
+		return VMEMDEV_E_NOSPC;
+	return device_check(&class, &config->device);
+}
+
+int vmemdev_mem_init(struct vmemdev_mem *mem, size_t mem_size,
+		     const struct vmemdev_mem_config *config)
+{
+	struct vmemdev_mem_config given;
+	uint64_t features = VMEMDEV_MEM_F_UNPLUGGED_INACCESSIBLE;
+	uint64_t slack;
+	int err;
+
+	if (mem == NULL)
+		return VMEMDEV_E_INVAL;
+	if (mem_size != sizeof(*mem))
+		return VMEMDEV_E_ABI;
+	err = config_take(&given, sizeof(given), sizeof(given), config);
+	if (err == 0)
+		err = check_config(&given);
+	if (err != 0)
+		return err;
+
+	if (given.has_node)
+		features |= VMEMDEV_MEM_F_ACPI_PXM;
+	memset(mem, 0, sizeof(*mem));
+	device_init(&mem->device_, &class, &given.device, features, mem->vqs_, QUEUES);
+	mem->ops_ = given.ops;
+	mem->ctx_ = given.ctx;
+	mem->bitmap_ = given.bitmap;
+	mem->addr_ = given.addr;
+	mem->region_size_ = given.region_size;
+	mem->block_shift_ = shift_of(given.block_size);
+	slack = given.slack != 0 ? given.slack : default_slack;
+	mem->slack_ = (slack + given.block_size - 1) & ~(given.block_size - 1);
+	mem->usable_ = usable_for(mem, 0);
+	mem->node_ = given.node;
+	mem->has_node_ = given.has_node;
+	mem->inaccessible_ = given.unplugged_inaccessible;
+	bitmap_fill(mem->bitmap_, 0, given.region_size >> mem->block_shift_, false);
+	return 0;
+}
+
+struct vmemdev_device *vmemdev_mem_device(struct vmemdev_mem *mem)
+{
+	return &mem->device_;
+}
+
+void vmemdev_mem_region(const struct vmemdev_mem *mem, void *host, struct vmemdev_region *region)
+{
+	memset(region, 0, sizeof(*region));
+	region->gpa = mem->addr_;
+	region->len = mem->region_size_;
+	region->host = host;
+	region->blocks = mem->bitmap_;
+	region->block_shift = mem->block_shift_;
+}
+
+int vmemdev_mem_set_requested(struct vmemdev_mem *mem, uint64_t bytes_wanted)
+{
+	uint64_t usable;
+
+	if (mem->device_.inside_)
+		return VMEMDEV_E_STATE;
+	if (bytes_wanted > mem->region_size_)
+		return VMEMDEV_E_SIZE;
+	if ((bytes_wanted & (bytes(mem, 1) - 1)) != 0)
+		return VMEMDEV_E_ALIGN;
+	if (bytes_wanted == mem->requested_)
+		return 0;
+	/* Both fields change in one generation, and the usable region never shrinks here. */
+	usable = usable_for(mem, bytes_wanted);
+	if (usable > mem->usable_)
+		mem->usable_ = usable;
+	mem->requested_ = bytes_wanted;
+	device_config_changed(&mem->device_);
+	return 0;
+}
+
+void vmemdev_mem_sizes(const struct vmemdev_mem *mem, struct vmemdev_mem_sizes *sizes)
+{
+	sizes->region = mem->region_size_;
+	sizes->usable = mem->usable_;
+	sizes->requested = mem->requested_;
+	sizes->plugged = mem->plugged_;
+}
+
+void vmemdev_mem_counts(const struct vmemdev_mem *mem, struct vmemdev_mem_counts *counts)
+{
+	*counts = mem->counts_;
+}
+
+bool vmemdev_mem_next(const struct vmemdev_mem *mem, uint64_t from, bool plugged,
+		      struct vmemdev_range *run)
+{
+	uint64_t end = mem->region_size_ >> mem->block_shift_;
+	uint64_t offset = from > mem->addr_ ? from - mem->addr_ : 0;
+	uint64_t cut = offset & (bytes(mem, 1) - 1);
+	struct span found;
+
+	if (offset >= mem->region_size_ ||
+	    !next_run(mem, offset >> mem->block_shift_, end, plugged, &found))
+		return false;
+	*run = range_of(mem, found);
+	if (found.first == offset >> mem->block_shift_) {
+		run->gpa += cut;
+		run->len -= cut;
+	}
+	return true;
+}
+
+int vmemdev_mem_complete(struct vmemdev_mem *mem, uint64_t token, int result)
+{
+	struct vmemdev_device *dev = &mem->device_;
+	struct span span = { mem->first_, mem->first_ + mem->blocks_ };
+	uint8_t orphan = mem->orphan_;
+	int err;
+
+	if (result > 0)
+		return VMEMDEV_E_INVAL;
+	if (dev->inside_ || !mem->waiting_ || token != mem->token_)
+		return VMEMDEV_E_STATE;
+	dev->inside_ = 1;
+	mem->waiting_ = 0;
+	mem->orphan_ = 0;
+	if (result == 0)
+		record(mem, mem->request_, span);
+	else
+		mem->counts_.host_failures++;
+	if (!orphan && dev->fault_ == 0) {
+		err = answer(mem, mem->request_, result == 0 ? RESP_ACK : RESP_BUSY, 0);
+		if (err == 0)
+			err = device_publish(dev, REQUEST_QUEUE);
+		if (err != 0)
+			(void)device_fail(dev, err, REQUEST_QUEUE);
+	}
+	dev->inside_ = 0;
+	vmemdev_device_kick(dev, REQUEST_QUEUE);
+	return 0;
+}
