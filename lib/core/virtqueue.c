@@ -50,10 +50,10 @@ int vq_refresh(struct vmemdev_vq *vq)
 	else
 		split_parts(vq, &parts);
 	for (int i = 0; i < 3; i++) {
-		if (gpa[i] % parts.align[i] != 0)
+		if ((gpa[i] & (parts.align[i] - 1)) != 0)
 			return VMEMDEV_E_GUEST_RING;
 		host[i] = guest_map(vq->guest_, gpa[i], parts.len[i], access[i]);
-		if (host[i] == NULL || (uintptr_t)host[i] % parts.align[i] != 0)
+		if (host[i] == NULL || ((uintptr_t)host[i] & (parts.align[i] - 1)) != 0)
 			return VMEMDEV_E_GUEST_RING;
 	}
 	vq->desc_ = host[0];
