@@ -101,9 +101,10 @@ struct vmemdev_balloon {
 	uint32_t range_max_, range_count_;
 	uint32_t target_, actual_;        /* pages; actual_ is the guest's word */
 	uint16_t queue_;                  /* whose pages ranges_ and the run hold */
-	uint8_t open_;
+	uint8_t batch_;                   /* something of queue_ is not settled yet */
+	uint8_t open_;                    /* chain_ is half read */
 	uint8_t waiting_;                 /* the host answered LATER */
-	uint8_t pad_[4];
+	uint8_t pad_[3];
 };
 
 /**

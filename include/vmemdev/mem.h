@@ -45,7 +45,8 @@ extern "C" {
  * Each returns 0; a negative VMEMDEV_E_*, and then must have changed nothing: the
  * guest is answered BUSY and tries again much later (Linux: 50 seconds); or
  * VMEMDEV_LATER: vmemdev_mem_complete() with the same @token will say how it ended,
- * the guest waits, and @ranges stays as it is.
+ * the guest waits, and @ranges stays as it is. A system reset cannot wait: there
+ * VMEMDEV_LATER counts as VMEMDEV_E_BUSY, and the work must not go on.
  */
 struct vmemdev_mem_ops {
 	/**

@@ -108,9 +108,9 @@ uint8_t vmemdev_device_status(const struct vmemdev_device *dev)
 	return dev->status_;
 }
 
-/* Queues are served only between DRIVER_OK and whatever ends that (2.1.2). */
-static bool live(const struct vmemdev_device *dev)
+bool device_live(const struct vmemdev_device *dev)
 {
+	/* 2.1, 2.1.2: FAILED means that the driver gave up. */
 	const uint8_t dead = VMEMDEV_STATUS_NEEDS_RESET | VMEMDEV_STATUS_FAILED;
 
 	return (dev->status_ & VMEMDEV_STATUS_DRIVER_OK) && !(dev->status_ & dead);
@@ -208,7 +208,7 @@ int vmemdev_device_system_reset(struct vmemdev_device *dev)
 {
 	int err = 0;
 
-	if (dev->inside_)
+	if (dev->inside_ || dev->class_->waiting(dev))
 		return VMEMDEV_E_STATE;
 	vmemdev_device_reset(dev);
 	dev->inside_ = 1;
@@ -289,7 +289,7 @@ int vmemdev_device_queue_enable(struct vmemdev_device *dev, uint16_t queue)
 	if (dev->inside_ || !(dev->status_ & VMEMDEV_STATUS_FEATURES_OK))
 		return VMEMDEV_E_STATE;
 	err = vmemdev_vq_enable(vq, &vq->layout_, dev->accepted_);
-	if (err == 0 && live(dev))
+	if (err == 0 && device_live(dev))
 		dev->kicked_ |= (uint32_t)bit(queue);
 	return err;
 }
@@ -320,13 +320,13 @@ bool vmemdev_device_shm(const struct vmemdev_device *dev, uint8_t id, struct vme
 void vmemdev_device_kick(struct vmemdev_device *dev, uint16_t queue)
 {
 	/* A kick that comes too early is not lost: start() looks at each queue. */
-	if (live(dev) && vmemdev_device_queue_enabled(dev, queue))
+	if (device_live(dev) && vmemdev_device_queue_enabled(dev, queue))
 		dev->kicked_ |= (uint32_t)bit(queue);
 }
 
 bool vmemdev_device_pending(const struct vmemdev_device *dev)
 {
-	return dev->kicked_ != 0 && live(dev);
+	return dev->kicked_ != 0 && device_live(dev);
 }
 
 int device_fail(struct vmemdev_device *dev, int err, uint16_t queue)
@@ -376,7 +376,7 @@ int vmemdev_device_run(struct vmemdev_device *dev, uint32_t budget)
 		return VMEMDEV_E_INVAL;
 	if (dev->fault_ != 0)
 		return dev->fault_;
-	if (!live(dev))
+	if (!device_live(dev))
 		return 0;
 	dev->inside_ = 1;
 	left = visit_queues(dev, &budget);

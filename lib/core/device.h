@@ -36,6 +36,8 @@ struct vmemdev_class {
 	void (*queue_reset)(struct vmemdev_device *dev, uint16_t queue);
 	/* Back to what a new driver expects; queue_reset was called for each queue. */
 	void (*reset)(struct vmemdev_device *dev);
+	/* Whether host work is outstanding. */
+	bool (*waiting)(const struct vmemdev_device *dev);
 	/* Back to power-on, after reset. Returns 0 or an error; NULL: nothing to do. */
 	int (*system_reset)(struct vmemdev_device *dev);
 	/* Shared memory region @id. NULL: there is none. */
@@ -55,6 +57,9 @@ int device_check(const struct vmemdev_class *class, const struct vmemdev_device_
 void device_init(struct vmemdev_device *dev, const struct vmemdev_class *class,
 		 const struct vmemdev_device_config *config, uint64_t type_features,
 		 struct vmemdev_vq *vqs, uint16_t count);
+
+/* Whether queues may be served: after DRIVER_OK and before whatever ends that. */
+bool device_live(const struct vmemdev_device *dev);
 
 /* The configuration space has changed: notify the driver, now or at DRIVER_OK. */
 void device_config_changed(struct vmemdev_device *dev);

@@ -16,6 +16,7 @@
 #define device_config_changed vmemdev_i_device_config_changed
 #define device_init vmemdev_i_device_init
 #define device_fail vmemdev_i_device_fail
+#define device_live vmemdev_i_device_live
 #define device_publish vmemdev_i_device_publish
 #define guest_check vmemdev_i_guest_check
 #define guest_dirty vmemdev_i_guest_dirty

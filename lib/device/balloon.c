@@ -197,6 +197,7 @@ static int settle(struct vmemdev_balloon *b)
 {
 	if (end_run(b) == VMEMDEV_LATER || tell_host(b) == VMEMDEV_LATER)
 		return 0;
+	b->batch_ = 0;
 	return device_publish(&b->device_, b->queue_);
 }
 
@@ -207,9 +208,10 @@ static int process(struct vmemdev_device *dev, uint16_t queue, uint32_t *budget)
 
 	if (b->waiting_)
 		return 0;
-	/* One batch at a time: a chain that is read in slices goes before other queues. */
-	if (*budget == 0 || (b->open_ && b->queue_ != queue))
+	/* What one queue has gathered must not meet the other's: it is settled first. */
+	if (*budget == 0 || (b->batch_ && b->queue_ != queue))
 		return 1;
+	b->batch_ = 1;
 	b->queue_ = queue;
 	left = gather(b, budget);
 	if (left < 0 || b->waiting_)
@@ -224,6 +226,7 @@ static int process(struct vmemdev_device *dev, uint16_t queue, uint32_t *budget)
 
 static void forget(struct vmemdev_balloon *b)
 {
+	b->batch_ = 0;
 	b->open_ = 0;
 	b->run_first_ = 0;
 	b->run_end_ = 0;
@@ -247,6 +250,11 @@ static void set_actual(struct vmemdev_balloon *b, uint32_t pages)
 	b->actual_ = pages;
 	if (b->ops_->actual != NULL)
 		b->ops_->actual(b->ctx_, (uint64_t)pages << PAGE_SHIFT);
+}
+
+static bool waiting(const struct vmemdev_device *dev)
+{
+	return const_balloon_of(dev)->waiting_;
 }
 
 /* After a reset the balloon is empty: the pages are ordinary memory again (2.4). */
@@ -291,6 +299,7 @@ static const struct vmemdev_class class = {
 	.process = process,
 	.queue_reset = queue_reset,
 	.reset = reset,
+	.waiting = waiting,
 };
 
 int vmemdev_balloon_init(struct vmemdev_balloon *balloon, size_t balloon_size,

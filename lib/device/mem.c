@@ -136,8 +136,9 @@ static void record(struct vmemdev_mem *m, uint16_t type, struct span span)
 		m->plugged_ = 0;
 		/* The one moment at which the usable region may shrink (5.15.4.2). */
 		m->usable_ = usable_for(m, m->requested_);
-		m->device_.config_stale_ = 1;
 	}
+	/* Two halves of a 64-bit field may be read around this, but nobody is notified. */
+	m->device_.config_stale_ = 1;
 	/* Rings in blocks that went away must be noticed before they are used again. */
 	if (type != REQ_PLUG)
 		vmemdev_guest_changed(m->device_.guest_);
@@ -324,6 +325,11 @@ static void queue_reset(struct vmemdev_device *dev, uint16_t queue)
 	m->orphan_ = m->waiting_;
 }
 
+static bool waiting(const struct vmemdev_device *dev)
+{
+	return ((const struct vmemdev_mem *)dev)->waiting_;
+}
+
 /* Blocks stay as they are (5.15.5.2). */
 static void reset(struct vmemdev_device *dev)
 {
@@ -338,8 +344,6 @@ static int system_reset(struct vmemdev_device *dev)
 	uint32_t count;
 	int result = 0;
 
-	if (m->waiting_)
-		return VMEMDEV_E_STATE;
 	count = plugged_ranges(m);
 	if (count > 0) {
 		m->counts_.host_calls++;
@@ -386,6 +390,7 @@ static const struct vmemdev_class class = {
 	.process = process,
 	.queue_reset = queue_reset,
 	.reset = reset,
+	.waiting = waiting,
 	.system_reset = system_reset,
 };
 
@@ -554,7 +559,7 @@ int vmemdev_mem_complete(struct vmemdev_mem *mem, uint64_t token, int result)
 		record(mem, mem->request_, span);
 	else
 		mem->counts_.host_failures++;
-	if (!orphan && dev->fault_ == 0) {
+	if (!orphan && device_live(dev)) {
 		err = answer(mem, mem->request_, result == 0 ? RESP_ACK : RESP_BUSY, 0);
 		if (err == 0)
 			err = device_publish(dev, REQUEST_QUEUE);
