@@ -157,7 +157,7 @@ bool packed_wants_notify(const struct vmemdev_vq *vq)
 
 	if (mode == EVENT_DISABLE)
 		return false;
-	if (mode != EVENT_DESC || !vq->event_idx_)
+	if (mode != EVENT_DESC || !vq->event_idx_ || vq->moved_unknown_)
 		return true;
 	/* How many slots before the next used one the driver's slot lies. */
 	back = vq->next_used_ - offset;

@@ -125,6 +125,8 @@ bool split_wants_notify(const struct vmemdev_vq *vq)
 
 	if (!vq->event_idx_)
 		return !(guest_load16(vq->driver_ + AVAIL_FLAGS) & AVAIL_NO_INTERRUPT);
+	if (vq->moved_unknown_)
+		return true;
 	event = guest_load16(vq->driver_ + AVAIL_RING + 2u * vq->size_);
 	/* The entry at used_event is among those that moved_ counts back from next_used_. */
 	return (uint16_t)(vq->next_used_ - event - 1) < vq->moved_;

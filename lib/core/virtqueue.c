@@ -223,7 +223,6 @@ bool vmemdev_vq_should_notify(struct vmemdev_vq *vq)
 	 */
 	order_full();
 	wanted = vq->packed_ ? packed_wants_notify(vq) : split_wants_notify(vq);
-	wanted = wanted || vq->moved_unknown_;
 	vq->moved_ = 0;
 	vq->moved_unknown_ = 0;
 	return wanted;

@@ -59,7 +59,7 @@ static int file_page_size(struct vmemdev_linux_memory *memory,
 			"file on a disk, tmpfs or hugetlbfs", config->gpa, config->fd,
 			(unsigned)status.st_mode);
 	*page_size = memory->page_size_;
-	if (system.f_type == HUGETLBFS_MAGIC)
+	if ((uint32_t)system.f_type == HUGETLBFS_MAGIC)
 		*page_size = (uint64_t)system.f_bsize;
 	if (config->page_size != 0 && config->page_size != *page_size)
 		return memory_fail(memory, VMEMDEV_E_SIZE, 0,

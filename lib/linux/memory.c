@@ -9,9 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The stack of a discard, and these sizes, are promised to hosts that built against 0.1. */
+/* Sizes in release 0.1, the least that a caller can have been built with. */
 #define CONFIG_SIZE_0_1 8
 #define RAM_CONFIG_SIZE_0_1 56
+_Static_assert(sizeof(struct vmemdev_linux_config) >= CONFIG_SIZE_0_1, "configs only grow");
+_Static_assert(sizeof(struct vmemdev_linux_ram_config) >= RAM_CONFIG_SIZE_0_1, "configs only grow");
 
 /* Held for a few hundred bytes of copying at most, so waiting is not worth a sleep. */
 static void lock(struct vmemdev_linux_memory *memory)
