@@ -70,10 +70,16 @@ struct vmemdev_device_config {
 	 */
 	void (*guest_error)(void *ctx, int err, uint16_t queue);
 	void *ctx;            /* first argument of each callback */
-	uint64_t features_on; /* offer these too: RING_PACKED, IN_ORDER, NOTIFICATION_DATA,
-	                       * ACCESS_PLATFORM (VMEMDEV_F_*) */
-	uint64_t features_off; /* do not offer these: INDIRECT_DESC, EVENT_IDX, RING_RESET,
-	                        * IN_ORDER */
+	/**
+	 * Offer these too (VMEMDEV_F_*): RING_PACKED, NOTIFICATION_DATA; the balloon also
+	 * IN_ORDER, the memory device also ACCESS_PLATFORM.
+	 */
+	uint64_t features_on;
+	/**
+	 * Do not offer these: INDIRECT_DESC, EVENT_IDX, RING_RESET (offered by all),
+	 * IN_ORDER (offered by the memory device).
+	 */
+	uint64_t features_off;
 	uint16_t queue_size;  /* entries a queue at most, a power of two; 0: 128 */
 	uint16_t pad_[3];     /* zero */
 };

@@ -8,6 +8,10 @@
 	(VMEMDEV_STATUS_ACKNOWLEDGE | VMEMDEV_STATUS_DRIVER | VMEMDEV_STATUS_DRIVER_OK |           \
 	 VMEMDEV_STATUS_FEATURES_OK | VMEMDEV_STATUS_FAILED)
 
+/* What a host may take away; what is not offered anyway may be named too. */
+#define FEATURES_SPARED                                                                            \
+	(VMEMDEV_F_INDIRECT_DESC | VMEMDEV_F_EVENT_IDX | VMEMDEV_F_IN_ORDER | VMEMDEV_F_RING_RESET)
+
 static uint64_t bit(uint16_t queue)
 {
 	return UINT64_C(1) << queue;
@@ -24,7 +28,8 @@ int device_check(const struct vmemdev_class *class, const struct vmemdev_device_
 		return VMEMDEV_E_INVAL;
 	if (!split_size_ok(queue_size(config)))
 		return VMEMDEV_E_SIZE;
-	if ((config->features_on & ~class->may_offer) || (config->features_off & ~class->offer) ||
+	if ((config->features_on & ~(class->may_offer | class->offer)) ||
+	    (config->features_off & ~FEATURES_SPARED) ||
 	    (config->features_on & config->features_off))
 		return VMEMDEV_E_FEATURE;
 	return 0;
