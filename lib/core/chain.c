@@ -6,6 +6,9 @@
 #include "core/guest.h"
 #include "core/vq.h"
 
+/* Entries that the 16-bit next field of a split descriptor can name. */
+#define LINKS_MAX 65536
+
 struct desc {
 	uint64_t addr;
 	uint32_t len;
@@ -84,6 +87,11 @@ static int enter_indirect(struct vmemdev_chain *chain, const struct desc *desc)
 	chain->table_gpa_ = desc->addr;
 	chain->table_size_ = desc->len / DESC_SIZE;
 	chain->next_ = 0;
+	/* All of a packed table is used; of a split one, what 16-bit links can reach. */
+	if (chain->vq_->packed_ && chain->table_size_ > chain->vq_->size_)
+		return VMEMDEV_E_GUEST_CHAIN;
+	if (chain->table_size_ > LINKS_MAX)
+		chain->table_size_ = LINKS_MAX;
 	return locate(chain) ? 0 : VMEMDEV_E_GUEST_CHAIN;
 }
 

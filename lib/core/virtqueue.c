@@ -244,8 +244,8 @@ int vmemdev_vq_save(const struct vmemdev_vq *vq, struct vmemdev_vq_state *state)
 	return 0;
 }
 
-/* Whether @state could have come from a queue of @size entries in this format. */
-static bool state_possible(const struct vmemdev_vq_state *state, uint32_t size, bool packed)
+/* Whether these positions could have come from a queue of @size entries in this format. */
+static bool positions_possible(const struct vmemdev_vq_state *state, uint32_t size, bool packed)
 {
 	uint32_t distance;
 
@@ -261,15 +261,27 @@ static bool state_possible(const struct vmemdev_vq_state *state, uint32_t size, 
 	return state->next_used + (uint32_t)state->busy == state->next_avail + distance;
 }
 
+/* IN_ORDER: as many chains are out as the busy positions can hold, or none could be pushed. */
+static bool order_possible(const struct vmemdev_vq_state *state, bool packed)
+{
+	uint16_t chains = (uint16_t)(state->order_popped - state->order_pushed);
+
+	if (!packed || state->busy == 0)
+		return chains == state->busy;
+	return chains > 0 && chains <= state->busy;
+}
+
 int vmemdev_vq_load(struct vmemdev_vq *vq, const struct vmemdev_vq_layout *layout,
 		    uint64_t features, const struct vmemdev_vq_state *state)
 {
 	struct vmemdev_vq_layout given = *layout;
+	bool packed = features & VMEMDEV_F_RING_PACKED;
 	int err;
 
 	if (vq->enabled_)
 		return VMEMDEV_E_STATE;
-	if (!state_possible(state, given.size, features & VMEMDEV_F_RING_PACKED))
+	if (!positions_possible(state, given.size, packed) ||
+	    ((features & VMEMDEV_F_IN_ORDER) && !order_possible(state, packed)))
 		return VMEMDEV_E_INVAL;
 	err = vmemdev_vq_enable(vq, &given, features);
 	if (err != 0)

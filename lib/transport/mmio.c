@@ -139,11 +139,9 @@ static uint32_t read_status(struct vmemdev_mmio *m)
 	return vmemdev_device_status(m->device_);
 }
 
-/* The upper bits are reserved (4.2.2), and a write of only those is not a reset. */
 static void write_status(struct vmemdev_mmio *m, uint32_t value)
 {
-	if (value == 0 || (value & 0xff) != 0)
-		vmemdev_device_set_status(m->device_, (uint8_t)value);
+	vmemdev_device_set_status(m->device_, (uint8_t)value);
 }
 
 /* Ring addresses come in halves, in any order; an enabled queue's are frozen. */
