@@ -214,7 +214,7 @@ static void check(struct machine *m)
 	struct vmemdev_mem_sizes sizes;
 	uint64_t plugged = 0;
 
-	vmemdev_mem_sizes(&m->mem, &sizes);
+	vmemdev_mem_get_sizes(&m->mem, &sizes);
 	for (int i = 0; i < BLOCKS; i++) {
 		require(m->plugged[i] == (m->bitmap[0] >> i & 1));
 		plugged += m->plugged[i] ? BLOCK : 0;

@@ -134,7 +134,7 @@ uint64_t vmemdev_balloon_target(const struct vmemdev_balloon *balloon);
 uint64_t vmemdev_balloon_actual(const struct vmemdev_balloon *balloon);
 
 /** The counters. */
-void vmemdev_balloon_counts(const struct vmemdev_balloon *balloon,
+void vmemdev_balloon_get_counts(const struct vmemdev_balloon *balloon,
 			    struct vmemdev_balloon_counts *counts);
 
 /**

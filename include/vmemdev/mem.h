@@ -165,10 +165,10 @@ void vmemdev_mem_region(const struct vmemdev_mem *mem, void *host, struct vmemde
 int vmemdev_mem_set_requested(struct vmemdev_mem *mem, uint64_t bytes);
 
 /** The sizes now. */
-void vmemdev_mem_sizes(const struct vmemdev_mem *mem, struct vmemdev_mem_sizes *sizes);
+void vmemdev_mem_get_sizes(const struct vmemdev_mem *mem, struct vmemdev_mem_sizes *sizes);
 
 /** The counters. */
-void vmemdev_mem_counts(const struct vmemdev_mem *mem, struct vmemdev_mem_counts *counts);
+void vmemdev_mem_get_counts(const struct vmemdev_mem *mem, struct vmemdev_mem_counts *counts);
 
 /**
  * Find the next run of plugged (or, if not @plugged, unplugged) blocks at or after

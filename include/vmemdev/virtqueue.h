@@ -84,7 +84,7 @@ struct vmemdev_vq {
 	uint8_t avail_wrap_, used_wrap_;
 	uint8_t moved_unknown_;  /* after a load: tell the driver once in any case */
 	uint8_t pending_skippable_, kick_asked_;
-	uint8_t pad_[6];
+	uint8_t pad_[2];
 };
 
 /** A buffer of a chain, not yet looked at: the address may be anything. */

@@ -374,7 +374,7 @@ uint64_t vmemdev_balloon_actual(const struct vmemdev_balloon *balloon)
 	return (uint64_t)balloon->actual_ << PAGE_SHIFT;
 }
 
-void vmemdev_balloon_counts(const struct vmemdev_balloon *balloon,
+void vmemdev_balloon_get_counts(const struct vmemdev_balloon *balloon,
 			    struct vmemdev_balloon_counts *counts)
 {
 	*counts = balloon->counts_;

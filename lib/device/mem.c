@@ -509,7 +509,7 @@ int vmemdev_mem_set_requested(struct vmemdev_mem *mem, uint64_t bytes_wanted)
 	return 0;
 }
 
-void vmemdev_mem_sizes(const struct vmemdev_mem *mem, struct vmemdev_mem_sizes *sizes)
+void vmemdev_mem_get_sizes(const struct vmemdev_mem *mem, struct vmemdev_mem_sizes *sizes)
 {
 	sizes->region = mem->region_size_;
 	sizes->usable = mem->usable_;
@@ -517,7 +517,7 @@ void vmemdev_mem_sizes(const struct vmemdev_mem *mem, struct vmemdev_mem_sizes *
 	sizes->plugged = mem->plugged_;
 }
 
-void vmemdev_mem_counts(const struct vmemdev_mem *mem, struct vmemdev_mem_counts *counts)
+void vmemdev_mem_get_counts(const struct vmemdev_mem *mem, struct vmemdev_mem_counts *counts)
 {
 	*counts = mem->counts_;
 }
