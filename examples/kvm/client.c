@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * toyvmm-ctl: one command to a running toyvmm. It shows that the control socket needs no
+ * special client: connect, write a line of JSON, read a line of JSON.
+ */
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static const char usage[] =
+	"usage: toyvmm-ctl SOCKET set-balloon SIZE\n"
+	"       toyvmm-ctl SOCKET set-requested ID SIZE\n"
+	"       toyvmm-ctl SOCKET info | events | quit\n"
+	"Prints the answer, a line of JSON; \"events\" prints an event a line until the VMM ends.\n"
+	"Exit status: 0, 1 if the VMM answered with an error or is not there, 2 wrong usage.\n";
+
+static int connect_to(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		errno = ENAMETOOLONG;
+	else if (strcpy(address.sun_path, path),
+		 connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+		return fd;
+	fprintf(stderr, "toyvmm-ctl: %s: %s: expected the --control socket of a running toyvmm\n",
+		path, strerror(errno));
+	return -1;
+}
+
+/* returns: NULL if the arguments make no command */
+static struct json_object *build_request(int argc, char **argv)
+{
+	struct json_object *request = json_object_new_object();
+	const char *names[3] = {"cmd", NULL, NULL};
+	int count = 1;
+
+	if (!strcmp(argv[0], "set-balloon"))
+		names[count++] = "size";
+	if (!strcmp(argv[0], "set-requested")) {
+		names[count++] = "id";
+		names[count++] = "size";
+	}
+	if (argc != count) {
+		json_object_put(request);
+		return NULL;
+	}
+	for (int i = 0; i < count; i++)
+		json_object_object_add(request, names[i], json_object_new_string(argv[i]));
+	return request;
+}
+
+static int converse(int fd, struct json_object *request, int endless)
+{
+	const char *text = json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN);
+	FILE *stream = fdopen(fd, "r+");
+	char *line = NULL;
+	size_t size = 0;
+	int lines = 0, status = 0;
+
+	if (!stream || dprintf(fd, "%s\n", text) < 0) {
+		perror("toyvmm-ctl: sending the command");
+		return 1;
+	}
+	while ((!lines || endless) && getline(&line, &size, stream) > 0) {
+		if (!lines++ && !strncmp(line, "{\"error\":", 9))
+			status = 1;
+		fputs(line, stdout);
+		fflush(stdout);
+		if (status)
+			break;
+	}
+	if (!lines) {
+		fputs("toyvmm-ctl: the VMM hung up without an answer\n", stderr);
+		status = 1;
+	}
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct json_object *request;
+	int fd;
+
+	request = argc > 2 ? build_request(argc - 2, argv + 2) : NULL;
+	if (!request) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	fd = connect_to(argv[1]);
+	return fd < 0 ? 1 : converse(fd, request, !strcmp(argv[2], "events"));
+}

@@ -1,0 +1,30 @@
+#!/bin/busybox sh
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=dash
+#
+# First process of the emulated machine: brings up KVM, runs the scenario, powers off.
+# The scenario has the second serial line to itself, kernel messages have the first.
+
+bb=/bin/busybox
+$bb mount -t devtmpfs dev /dev
+$bb --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t tmpfs -o size=256M tmp /tmp
+stty -F /dev/ttyS1 raw -echo
+exec </dev/null >/dev/ttyS1 2>&1
+
+# Collapsing given-up memory back into huge pages is a policy of the host's, not what is
+# shown here, and would blur the figures.
+echo 0 >/sys/kernel/mm/transparent_hugepage/khugepaged/defrag
+
+while read -r module; do
+	insmod "/modules/$module" || echo "outer machine: cannot load $module"
+done </modules/order
+
+cd /lab || poweroff -f
+sh ./vm.sh scenario.sh
+# The line is empty when all that was said has left the machine.
+stty -F /dev/ttyS1 sane 2>/dev/null
+poweroff -f

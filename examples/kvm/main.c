@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * From the command line to the exit status, and the event loop between. What a VMM author
+ * finds here is where the devices' work is done: in one thread, a bounded piece at a time
+ * (virtio_run), with everything else getting its turn in between.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "vmm.h"
+
+#define EVENTS 16
+
+int loop_add(struct vmm *vmm, struct watch *watch)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = watch};
+
+	return epoll_ctl(vmm->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event);
+}
+
+void loop_remove(struct vmm *vmm, struct watch *watch)
+{
+	epoll_ctl(vmm->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
+}
+
+void loop_wake(struct vmm *vmm)
+{
+	eventfd_write(vmm->wake.fd, 1);
+}
+
+static void woken(void *ctx)
+{
+	struct vmm *vmm = ctx;
+	eventfd_t count;
+
+	eventfd_read(vmm->wake.fd, &count);
+}
+
+static void signalled(void *ctx)
+{
+	vmm_stop(ctx, EXIT_POWER_OFF, "signal");
+}
+
+void vmm_stop(struct vmm *vmm, enum exit_status status, const char *reason)
+{
+	const char *none = NULL;
+
+	if (atomic_compare_exchange_strong(&vmm->exit_reason, &none, reason)) {
+		atomic_store(&vmm->exit_status, (int)status);
+		loop_wake(vmm);
+	}
+}
+
+static int create_loop(struct vmm *vmm, struct watch *signals)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	vmm->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	vmm->wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	vmm->wake.ready = woken;
+	vmm->wake.ctx = vmm;
+	signals->fd = signalfd(-1, &set, SFD_CLOEXEC);
+	signals->ready = signalled;
+	signals->ctx = vmm;
+	if (loop_add(vmm, &vmm->wake) || loop_add(vmm, signals))
+		return fail("preparing the event loop: %s", strerror(errno));
+	return 0;
+}
+
+static void loop(struct vmm *vmm)
+{
+	struct epoll_event events[EVENTS];
+	bool work = false;
+
+	while (atomic_load(&vmm->exit_status) == EXIT_RUNNING) {
+		int count = epoll_wait(vmm->epoll_fd, events, EVENTS, work ? 0 : -1);
+
+		for (int i = 0; i < count; i++) {
+			const struct watch *watch = events[i].data.ptr;
+
+			watch->ready(watch->ctx);
+		}
+		work = virtio_run(vmm);
+	}
+}
+
+static int create(struct vmm *vmm, struct watch *signals)
+{
+	pthread_mutex_init(&vmm->lock, NULL);
+	if (create_loop(vmm, signals) || kvm_create(vmm) || memory_create(vmm) ||
+	    virtio_create(vmm) || boot_load(vmm) || acpi_write(vmm) || control_create(vmm) ||
+	    serial_create(vmm))
+		return -1;
+	return kvm_start(vmm);
+}
+
+int main(int argc, char **argv)
+{
+	static struct vmm vmm = {.exit_status = EXIT_RUNNING};
+	struct watch signals;
+	int status = options_parse(&vmm.options, argc, argv);
+
+	if (status != EXIT_RUNNING)
+		return status;
+	if (create(&vmm, &signals) == 0)
+		loop(&vmm);
+	else
+		vmm_stop(&vmm, EXIT_TROUBLE, "not started");
+	control_destroy(&vmm);
+	serial_destroy(&vmm);
+	status = atomic_load(&vmm.exit_status);
+	fail("%s, exit status %d", atomic_load(&vmm.exit_reason), status);
+	/* The vCPU threads and the guest's memory go with the process: nothing is to be saved. */
+	fflush(NULL);
+	_exit(status);
+}

@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The command line: --option name=value,name=value as users of VMMs know it. What this file
+ * shows is how the devices' configuration looks from outside, and that each wrong value is
+ * named together with what would be right.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm.h"
+
+static const char usage[] =
+	"usage: toyvmm --kernel FILE [option]...\n"
+	"Boots a Linux bzImage through KVM, with virtio memory devices.\n"
+	"\n"
+	"  --kernel FILE        the kernel, a bzImage for x86-64\n"
+	"  --initrd FILE        its initramfs\n"
+	"  --append TEXT        its command line; \"console=ttyS0\" shows it on stdio\n"
+	"  --memory SIZE[,...]  RAM at start, by default 512M\n"
+	"      backing=anon|memfd|hugetlb|file   what it is made of (anon)\n"
+	"      path=FILE                         the file of backing=file\n"
+	"      shared=on|off                     map it shared (on for memfd and file)\n"
+	"  --cpus N             vCPUs, by default 1\n"
+	"  --balloon[=...]      a balloon device\n"
+	"      deflate-on-oom=on|off  let the guest take pages back when it is short (off)\n"
+	"      must-tell-host=on|off  make the guest announce what it takes back (off)\n"
+	"  --mem size=SIZE[,...]  a memory device (virtio-mem); may be repeated\n"
+	"      block=SIZE       what is plugged at once (2M)\n"
+	"      node=N           its NUMA node (0)\n"
+	"      requested=SIZE   how much the guest should plug at start (0)\n"
+	"      id=NAME          its name on the control socket (mem0, mem1, ...)\n"
+	"      addr=ADDRESS     its guest-physical address (the next multiple of 2G)\n"
+	"  for --balloon and --mem:\n"
+	"      packed, in-order, notification-data=on|off       virtqueue features (off)\n"
+	"      indirect, event-idx, ring-reset=on|off           virtqueue features (on)\n"
+	"      queue-size=N     entries in a queue, a power of two (128)\n"
+	"  --packed             packed=on for all devices\n"
+	"  --control SOCKET     where toyvmm-ctl can reach this VMM\n"
+	"  --help\n"
+	"\n"
+	"Sizes may end in K, M, G or T. On a terminal, Ctrl-A x ends the VMM.\n"
+	"Exit status: 0 guest powered off or quit, 1 trouble, 2 wrong command line,\n"
+	"3 guest reset itself.\n";
+
+int fail(const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	/* One write, so that the guest's console does not come in between. */
+	dprintf(STDERR_FILENO, "toyvmm: %s\n", text);
+	return -1;
+}
+
+bool size_parse(const char *text, uint64_t *size)
+{
+	static const char units[] = "KMGTkmgt";
+	unsigned shift = 0;
+	uint64_t number;
+	char *end;
+
+	if (text[0] < '0' || text[0] > '9')
+		return false;
+	errno = 0;
+	number = strtoull(text, &end, 0);
+	if (errno)
+		return false;
+	if (*end) {
+		const char *unit = strchr(units, *end);
+
+		if (!unit || end[1])
+			return false;
+		shift = 10 * (unsigned)((unit - units) % 4 + 1);
+	}
+	if (number > UINT64_MAX >> shift)
+		return false;
+	*size = number << shift;
+	return true;
+}
+
+/* One name=value of an option's list, for messages that say where they come from. */
+struct setting {
+	const char *option, *name, *value;
+};
+
+static int bad_value(const struct setting *s, const char *expected)
+{
+	return fail("%s: %s=%s: expected %s", s->option, s->name, s->value, expected);
+}
+
+static int set_size(const struct setting *s, uint64_t *size)
+{
+	if (!size_parse(s->value, size))
+		return bad_value(s, "a size such as 512M or 2G");
+	return 0;
+}
+
+static int set_number(const struct setting *s, uint64_t max, uint64_t *number)
+{
+	if (!size_parse(s->value, number) || *number > max)
+		return fail("%s: %s=%s: expected a number from 0 to %" PRIu64, s->option, s->name,
+			    s->value, max);
+	return 0;
+}
+
+static int set_bool(const struct setting *s, bool *flag)
+{
+	*flag = !strcmp(s->value, "on");
+	if (!*flag && strcmp(s->value, "off"))
+		return bad_value(s, "on or off");
+	return 0;
+}
+
+/*
+ * Take the next name=value off @list, which is cut up. returns: 1, 0 at the end, -1 if a
+ * part has no value.
+ */
+static int next_setting(char **list, struct setting *s)
+{
+	char *equals;
+
+	s->name = strsep(list, ",");
+	if (!s->name)
+		return 0;
+	equals = strchr(s->name, '=');
+	if (!equals)
+		return fail("%s: \"%s\": expected name=value", s->option, s->name);
+	*equals = 0;
+	s->value = equals + 1;
+	return 1;
+}
+
+/* What any device takes. returns: 1 if @s was not one of these. */
+static int device_setting(const struct setting *s, struct device_option *device)
+{
+	static const struct {
+		const char *name;
+		uint64_t bit;
+		bool offered; /* if nothing is said */
+	} features[] = {
+		{"packed", VMEMDEV_F_RING_PACKED, false},
+		{"in-order", VMEMDEV_F_IN_ORDER, false},
+		{"notification-data", VMEMDEV_F_NOTIFICATION_DATA, false},
+		{"indirect", VMEMDEV_F_INDIRECT_DESC, true},
+		{"event-idx", VMEMDEV_F_EVENT_IDX, true},
+		{"ring-reset", VMEMDEV_F_RING_RESET, true},
+	};
+	uint64_t number;
+	bool on;
+
+	if (!strcmp(s->name, "queue-size")) {
+		if (set_number(s, VMEMDEV_VQ_SIZE_MAX, &number))
+			return -1;
+		if (!number || (number & (number - 1)))
+			return bad_value(s, "a power of two");
+		device->queue_size = (uint16_t)number;
+		return 0;
+	}
+	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
+		if (strcmp(s->name, features[i].name))
+			continue;
+		if (set_bool(s, &on))
+			return -1;
+		if (features[i].offered)
+			device->features_off |= on ? 0 : features[i].bit;
+		else
+			device->features_on |= on ? features[i].bit : 0;
+		return 0;
+	}
+	return 1;
+}
+
+static int set_backing(const struct setting *s, struct memory_option *memory)
+{
+	memory->page_size = 0;
+	if (!strcmp(s->value, "anon")) {
+		memory->backing = VMEMDEV_LINUX_ANONYMOUS;
+	} else if (!strcmp(s->value, "memfd")) {
+		memory->backing = VMEMDEV_LINUX_MEMFD;
+	} else if (!strcmp(s->value, "hugetlb")) {
+		memory->backing = VMEMDEV_LINUX_MEMFD;
+		memory->page_size = 2 << 20;
+	} else if (!strcmp(s->value, "file")) {
+		memory->backing = VMEMDEV_LINUX_FILE;
+	} else {
+		return bad_value(s, "anon, memfd, hugetlb or file");
+	}
+	memory->shared = memory->backing != VMEMDEV_LINUX_ANONYMOUS;
+	return 0;
+}
+
+static int memory_option(char *list, struct memory_option *memory)
+{
+	struct setting s = {.option = "--memory", .name = "size"};
+	const char *shared = NULL;
+	int more = 0, err = 0;
+
+	s.value = strsep(&list, ",");
+	if (!strncmp(s.value, "size=", 5))
+		s.value += 5;
+	if (set_size(&s, &memory->size))
+		return -1;
+	while (!err && (more = next_setting(&list, &s)) > 0) {
+		if (!strcmp(s.name, "backing"))
+			err = set_backing(&s, memory);
+		else if (!strcmp(s.name, "path"))
+			memory->path = s.value;
+		else if (!strcmp(s.name, "shared"))
+			shared = s.value;
+		else
+			err = fail("--memory: unknown \"%s\": expected backing, path or shared",
+				   s.name);
+	}
+	if (err || more)
+		return -1;
+	if (shared) {
+		s.name = "shared";
+		s.value = shared;
+		if (set_bool(&s, &memory->shared))
+			return -1;
+	}
+	if ((memory->backing == VMEMDEV_LINUX_FILE) != (memory->path != NULL))
+		return fail("--memory: backing=file and path=FILE go together: give both or "
+			    "neither");
+	if (memory->shared && memory->backing == VMEMDEV_LINUX_ANONYMOUS)
+		return fail("--memory: shared=on with backing=anon: anonymous memory is private; "
+			    "use backing=memfd");
+	return 0;
+}
+
+static int balloon_option(char *list, struct balloon_option *balloon)
+{
+	struct setting s = {.option = "--balloon"};
+	int more = 0, err = 0;
+
+	balloon->present = true;
+	while (!err && (more = next_setting(&list, &s)) > 0) {
+		err = device_setting(&s, &balloon->device);
+		if (err <= 0)
+			continue;
+		if (!strcmp(s.name, "deflate-on-oom"))
+			err = set_bool(&s, &balloon->deflate_on_oom);
+		else if (!strcmp(s.name, "must-tell-host"))
+			err = set_bool(&s, &balloon->must_tell_host);
+		else
+			err = fail("--balloon: unknown \"%s\": --help lists what there is", s.name);
+	}
+	return err || more ? -1 : 0;
+}
+
+static int mem_setting(const struct setting *s, struct mem_option *mem)
+{
+	uint64_t number = 0;
+	int err = device_setting(s, &mem->device);
+
+	if (err <= 0)
+		return err;
+	if (!strcmp(s->name, "size"))
+		return set_size(s, &mem->size);
+	if (!strcmp(s->name, "block"))
+		return set_size(s, &mem->block);
+	if (!strcmp(s->name, "requested"))
+		return set_size(s, &mem->requested);
+	if (!strcmp(s->name, "addr"))
+		return set_size(s, &mem->addr);
+	if (!strcmp(s->name, "id")) {
+		mem->id = s->value;
+		return 0;
+	}
+	if (!strcmp(s->name, "node")) {
+		err = set_number(s, 255, &number);
+		mem->node = (uint16_t)number;
+		return err;
+	}
+	return fail("--mem: unknown \"%s\": --help lists what there is", s->name);
+}
+
+static int mem_option(char *list, struct options *options)
+{
+	static char names[SLOTS_MAX][8];
+	struct setting s = {.option = "--mem"};
+	struct mem_option *mem;
+	int more = 0, err = 0;
+
+	if (options->mem_count == SLOTS_MAX - 1)
+		return fail("--mem: given more than %d times; that is all there is room for",
+			    SLOTS_MAX - 1);
+	mem = &options->mem[options->mem_count];
+	mem->block = 2 << 20;
+	snprintf(names[options->mem_count], sizeof(names[0]), "mem%u", options->mem_count);
+	mem->id = names[options->mem_count];
+	options->mem_count++;
+	while (!err && (more = next_setting(&list, &s)) > 0)
+		err = mem_setting(&s, mem);
+	if (err || more)
+		return -1;
+	if (!mem->size)
+		return fail("--mem: no size: say how far it may grow, such as size=1G");
+	if (!strcmp(mem->id, "balloon"))
+		return fail("--mem: id=balloon is the balloon's name; choose another");
+	for (const struct mem_option *other = options->mem; other < mem; other++) {
+		if (!strcmp(other->id, mem->id))
+			return fail("--mem: id=%s is taken; give each device another", mem->id);
+	}
+	return 0;
+}
+
+static int one_option(struct options *options, int letter, char *value)
+{
+	uint64_t number;
+
+	switch (letter) {
+	case 'k':
+		options->kernel = value;
+		return 0;
+	case 'i':
+		options->initrd = value;
+		return 0;
+	case 'a':
+		options->append = value;
+		return 0;
+	case 'C':
+		options->control = value;
+		return 0;
+	case 'p':
+		options->packed = true;
+		return 0;
+	case 'm':
+		return memory_option(value, &options->memory);
+	case 'b':
+		return balloon_option(value, &options->balloon);
+	case 'M':
+		return mem_option(value, options);
+	case 'c':
+		if (!size_parse(value, &number) || number < 1 || number > CPUS_MAX)
+			return fail("--cpus %s: expected a number from 1 to %d", value, CPUS_MAX);
+		options->cpus = (unsigned)number;
+		return 0;
+	default:
+		fputs("Try \"toyvmm --help\".\n", stderr);
+		return -1;
+	}
+}
+
+static void offer_packed(struct options *options)
+{
+	options->balloon.device.features_on |= VMEMDEV_F_RING_PACKED;
+	for (unsigned i = 0; i < options->mem_count; i++)
+		options->mem[i].device.features_on |= VMEMDEV_F_RING_PACKED;
+}
+
+int options_parse(struct options *options, int argc, char **argv)
+{
+	static const struct option names[] = {
+		{"kernel", required_argument, NULL, 'k'},
+		{"initrd", required_argument, NULL, 'i'},
+		{"append", required_argument, NULL, 'a'},
+		{"memory", required_argument, NULL, 'm'},
+		{"cpus", required_argument, NULL, 'c'},
+		{"balloon", optional_argument, NULL, 'b'},
+		{"mem", required_argument, NULL, 'M'},
+		{"packed", no_argument, NULL, 'p'},
+		{"control", required_argument, NULL, 'C'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	int letter;
+
+	*options = (struct options){.append = "console=ttyS0", .cpus = 1};
+	options->memory.size = UINT64_C(512) << 20;
+	while ((letter = getopt_long(argc, argv, "h", names, NULL)) != -1) {
+		if (letter == 'h') {
+			fputs(usage, stdout);
+			return EXIT_POWER_OFF;
+		}
+		if (one_option(options, letter, optarg))
+			return EXIT_USAGE;
+	}
+	if (optind < argc) {
+		fail("unexpected \"%s\": everything is given by options; try --help", argv[optind]);
+		return EXIT_USAGE;
+	}
+	if (!options->kernel) {
+		fail("no kernel: give one with --kernel FILE, such as /boot/vmlinuz-$(uname -r)");
+		return EXIT_USAGE;
+	}
+	if (options->packed)
+		offer_packed(options);
+	return EXIT_RUNNING;
+}

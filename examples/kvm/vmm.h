@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef TOYVMM_VMM_H
+#define TOYVMM_VMM_H
+/*
+ * The toy VMM in one page: what a virtual machine consists of, and which file owns which
+ * part. A VMM author who wants the memory devices reads virtio.c and memory.c, and finds
+ * here what the two need from the rest.
+ *
+ * Threads: each vCPU has one, and the main thread runs an epoll loop (main.c) that serves
+ * doorbells, the control socket and the console's input. Whoever calls a device holds
+ * vmm->lock. One lock for all devices is the simplest thing that is right: calls on one
+ * device must not overlap (vmemdev/device.h), and the balloon reads the block bitmaps that
+ * the virtio-mem devices change (vmemdev/guest.h). None of it is on a hot path.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <vmemdev/linux.h>
+#include <vmemdev/vmemdev.h>
+
+struct kvm_run;
+
+/* The guest-physical address space. */
+#define LOW_RAM_END UINT64_C(0xc0000000)    /* RAM ends here at the latest, ... */
+#define HIGH_RAM_START UINT64_C(0x100000000) /* ... and goes on here */
+#define MEMORY_MIN (UINT64_C(64) << 20)      /* no Linux boots in less */
+#define MMIO_BASE UINT64_C(0xd0000000)      /* register block of virtio-mmio slot 0 */
+#define MMIO_STRIDE UINT64_C(0x1000)
+#define ACPI_BASE UINT64_C(0xe0000)         /* tables, in the old BIOS area */
+#define ACPI_END UINT64_C(0x100000)
+#define MEM_ALIGN (UINT64_C(2) << 30)       /* Linux's memory block is 2 GiB at most */
+
+/* What boot.c puts into low memory for the first vCPU to start with. */
+#define BOOT_GDT 0x500
+#define BOOT_GDT_SIZE 32
+#define BOOT_CS 0x10 /* the boot protocol asks for these two */
+#define BOOT_DS 0x18
+#define BOOT_PAGE_TABLES 0x9000
+#define BOOT_PAGE_TABLES_SIZE (6 * 0x1000)
+
+/* I/O APIC pins. */
+#define SERIAL_IRQ 4
+#define SLOT_IRQ 5 /* slot 0; one pin a slot from there on */
+
+/* I/O ports. */
+#define SERIAL_PORT 0x3f8
+#define SLEEP_CONTROL_PORT 0x600
+#define SLEEP_ENABLE 0x20
+#define SLEEP_STATUS_PORT 0x601
+#define RESET_PORT 0x602
+#define RESET_VALUE 1
+
+#define SLOTS_MAX 8 /* VMEMDEV_LINUX_RAM_MAX leaves room for them */
+#define CPUS_MAX 64
+
+/* How the VMM ends: its exit status. */
+enum exit_status {
+	EXIT_POWER_OFF = 0,   /* the guest powered off, or somebody told us to quit */
+	EXIT_TROUBLE = 1,     /* something did not work; a message said what */
+	EXIT_USAGE = 2,       /* the command line is wrong */
+	EXIT_GUEST_RESET = 3, /* the guest reset itself; a toy does not start it again */
+	EXIT_RUNNING = 255    /* not yet */
+};
+
+/* ---- options.c: the command line ---- */
+
+struct memory_option {
+	uint64_t size;
+	uint32_t backing;   /* enum vmemdev_linux_backing */
+	uint64_t page_size; /* 0: the system's */
+	const char *path;   /* of a file backing */
+	bool shared;
+};
+
+/* What --balloon and --mem have in common. */
+struct device_option {
+	uint64_t features_on, features_off; /* VMEMDEV_F_* */
+	uint16_t queue_size;
+};
+
+struct balloon_option {
+	bool present, deflate_on_oom, must_tell_host;
+	struct device_option device;
+};
+
+struct mem_option {
+	const char *id;
+	uint64_t size, block, requested, addr; /* addr 0: memory.c chooses */
+	uint16_t node;
+	struct device_option device;
+};
+
+struct options {
+	const char *kernel, *initrd, *append, *control;
+	unsigned cpus;
+	struct memory_option memory;
+	struct balloon_option balloon;
+	struct mem_option mem[SLOTS_MAX];
+	unsigned mem_count;
+	bool packed;
+};
+
+/* Fill in @options. returns: EXIT_RUNNING, or the status to exit with. */
+int options_parse(struct options *options, int argc, char **argv);
+
+/* Read a size such as "512M" or "4096". returns: whether @text is one. */
+bool size_parse(const char *text, uint64_t *size);
+
+/* Say on stderr what went wrong. returns: -1 always, for "return fail(...)". */
+int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- main.c: the event loop ---- */
+
+struct watch {
+	int fd;
+	void (*ready)(void *ctx);
+	void *ctx;
+};
+
+struct vmm;
+
+/* Call @watch->ready in the main thread whenever its fd can be read. 0 or -1. */
+int loop_add(struct vmm *vmm, struct watch *watch);
+void loop_remove(struct vmm *vmm, struct watch *watch);
+
+/* Make the main thread look at the devices. From any thread. */
+void loop_wake(struct vmm *vmm);
+
+/* End the VMM; the first reason given counts. From any thread. */
+void vmm_stop(struct vmm *vmm, enum exit_status status, const char *reason);
+
+/* ---- the machine ---- */
+
+struct vcpu {
+	struct vmm *vmm;
+	struct kvm_run *run;
+	pthread_t thread;
+	unsigned index;
+	int fd;
+};
+
+struct serial {
+	pthread_mutex_t lock; /* the console does not wait for the devices */
+	struct watch input;
+	bool listening;       /* input is being watched */
+	bool raw, escape;     /* input is a terminal; the escape key was pressed */
+	int irq_fd;
+	uint8_t ier, lcr, mcr, scr, dll, dlm;
+	bool thr_empty_pending;
+	uint8_t fifo[1024];
+	unsigned fifo_head, fifo_len;
+};
+
+/* What a doorbell's eventfd stands for. */
+struct doorbell {
+	struct watch watch;
+	struct slot *slot;
+	uint16_t queue;
+};
+
+/* One virtio-mmio device: which device it is, and its wires into the machine. */
+struct slot {
+	struct vmm *vmm;
+	const char *id;
+	struct vmemdev_device *device; /* of one of the two below */
+	struct vmemdev_mmio mmio;
+	int irq_fd;
+	unsigned doorbell_count;
+	struct doorbell doorbells[VMEMDEV_QUEUES_MAX];
+
+	struct vmemdev_balloon balloon;
+	struct vmemdev_range balloon_ranges[VMEMDEV_BALLOON_RANGES];
+
+	const struct mem_option *mem_option; /* NULL: the balloon */
+	struct vmemdev_mem mem;
+};
+
+struct client {
+	struct watch watch;
+	struct vmm *vmm; /* NULL: nobody is here */
+	bool wants_events;
+	size_t len;
+	char line[512];
+};
+
+#define CLIENTS_MAX 8
+
+struct control {
+	struct watch listener;
+	struct client clients[CLIENTS_MAX];
+};
+
+struct vmm {
+	struct options options;
+	pthread_mutex_t lock; /* devices, slots, guest memory's table, control */
+
+	int epoll_fd;
+	struct watch wake;
+	_Atomic int exit_status; /* enum exit_status */
+	const char *_Atomic exit_reason;
+
+	int kvm_fd, vm_fd;
+	struct vcpu vcpus[CPUS_MAX];
+	uint64_t kernel_entry, boot_params; /* where the first vCPU starts, and its RSI */
+
+	struct vmemdev_linux_memory memory;
+	struct vmemdev_guest guest;
+	uint64_t low_ram, high_ram;
+
+	struct slot slots[SLOTS_MAX];
+	unsigned slot_count;
+	struct serial serial;
+	struct control control;
+};
+
+/* kvm.c. Each returns 0 or -1, having said what is wrong. */
+int kvm_create(struct vmm *vmm);
+int kvm_add_memory(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, void *host);
+int kvm_add_irqfd(struct vmm *vmm, uint32_t gsi);       /* the eventfd, or -1 */
+int kvm_add_doorbell(struct vmm *vmm, uint64_t gpa, uint32_t value); /* the eventfd, or -1 */
+int kvm_start(struct vmm *vmm);
+
+/* memory.c */
+int memory_create(struct vmm *vmm);
+void memory_show_device(struct vmm *vmm, const struct vmemdev_mem *mem, uint64_t addr);
+uint64_t memory_top(const struct vmm *vmm); /* where the last region ends */
+void *memory_at(const struct vmm *vmm, uint64_t gpa, uint64_t len); /* RAM only, or NULL */
+uint64_t memory_resident(const struct vmm *vmm);
+uint64_t memory_process_rss(void);
+
+/* boot.c, acpi.c: put things into RAM. 0 or -1. */
+int boot_load(struct vmm *vmm);
+int acpi_write(struct vmm *vmm);
+
+/* serial.c */
+int serial_create(struct vmm *vmm);
+void serial_destroy(struct vmm *vmm);
+uint8_t serial_read(struct vmm *vmm, uint16_t reg);
+void serial_write(struct vmm *vmm, uint16_t reg, uint8_t value);
+
+/* virtio.c */
+int virtio_create(struct vmm *vmm);
+bool virtio_run(struct vmm *vmm); /* whether work is left */
+uint64_t virtio_read(struct vmm *vmm, uint64_t gpa, uint32_t width);
+void virtio_write(struct vmm *vmm, uint64_t gpa, uint32_t width, uint64_t value);
+struct slot *virtio_slot(struct vmm *vmm, const char *id); /* NULL: no such device */
+
+/* control.c */
+int control_create(struct vmm *vmm);
+void control_destroy(struct vmm *vmm); /* tells subscribers why the VMM ends */
+void control_size_event(struct vmm *vmm, const char *event, const char *id, uint64_t bytes);
+void control_error_event(struct vmm *vmm, const char *id, unsigned queue, const char *error);
+
+#endif

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=sh
+# Drivers let go of their devices and take them again: reset and a second negotiation.
+# shows: STAT-02 FEAT-07 RST-01 RST-04 BAL-GEN-09 LNX-BAL-18 LNX-COR-01 LNX-MMIO-01 LNX-MMIO-03
+
+size=$((96 * MIB))
+
+bind_driver()
+{
+	vm_guest "echo $2 >/sys/bus/virtio/drivers/$1/$3"
+}
+
+balloon=$(vm_guest device 5)
+mem=$(vm_guest device 24)
+
+total=$(guest_total)
+set_balloon $size || return
+features=$(vm_info balloon.features)
+check "virtio_balloon lets go" bind_driver virtio_balloon "$balloon" unbind || return
+check_is "the balloon is empty" "$(vm_info balloon.actual)" 0
+check_is "the balloon device is live" "$(vm_info balloon.driver_ok)" false
+check_moved "guest's MemTotal" $((total - size)) "$(guest_total)" -eq "$total"
+check "virtio_balloon takes the device again" bind_driver virtio_balloon "$balloon" bind || return
+check_is "the same features are negotiated" "$(vm_info balloon.features)" "$features"
+check_within 90 "the balloon comes back to its target by itself" balloon_is $size
+set_balloon 0
+
+features=$(vm_info mem0.features)
+check "virtio_mem lets go" bind_driver virtio_mem "$mem" unbind || return
+check "a request while there is no driver" command_ok set-requested mem0 256M
+check_is "nothing is plugged without a driver" "$(vm_info mem0.plugged)" 0
+check "virtio_mem takes the device again" bind_driver virtio_mem "$mem" bind || return
+check_is "the same features are negotiated" "$(vm_info mem0.features)" "$features"
+check_within 90 "the request is met" plugged_is $((256 * MIB))
+check_within 20 "guest's MemTotal grows" guest_total_is $((total + 256 * MIB))
+set_plugged 0
+check_within 20 "guest's MemTotal falls" guest_total_is "$total"

@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# End-to-end tests: Debian's kernels 6.12 and 6.1, with split and with packed rings, under the
+# toy VMM.
+#
+#	tests/e2e/run.sh --build DIR               everything; DIR is a meson build directory
+#	tests/e2e/run.sh --build DIR --only GLOB   only entries such as 6.1-packed/balloon
+#	tests/e2e/run.sh --list                    the entries
+#
+# Installs what it needs (Debian 12, root or sudo). Exit status: 0 if all passed, 1 if not,
+# 2 wrong usage.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=../../examples/kvm/lab/lab.sh
+. "$here/../../examples/kvm/lab/lab.sh"
+
+GUESTS=(6.12-split 6.12-packed 6.1-split 6.1-packed)
+ENTRIES=(drivers balloon mem rebind health)
+SECONDS_A_GUEST=240
+
+bad_usage()
+{
+	echo "tests/e2e/run.sh: $1; try --help" >&2
+	exit 2
+}
+
+build='' only='*'
+while [ $# -gt 0 ]; do
+	case $1 in
+	--build | --only)
+		[ $# -ge 2 ] || bad_usage "$1: expected a value"
+		if [ "$1" = --build ]; then build=$2; else only=$2; fi
+		shift 2
+		;;
+	--list)
+		for guest in "${GUESTS[@]}"; do printf "$guest/%s\n" "${ENTRIES[@]}"; done
+		exit 0
+		;;
+	-h | --help) sed -n '4,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
+	*) bad_usage "unexpected argument '$1'" ;;
+	esac
+done
+
+# The lines for the file "selection": guest, kernel, entry.
+select_entries()
+{
+	local guest entry
+
+	for guest in "${GUESTS[@]}"; do
+		for entry in "${ENTRIES[@]}"; do
+			# shellcheck disable=SC2053
+			[[ $guest/$entry != $only ]] || echo "$guest ${guest%-*} $entry"
+		done
+	done
+}
+
+stage()
+{
+	local series list
+
+	rm -rf "$work"
+	mkdir -p "$work/stage"
+	cp "$build"/examples/kvm/toyvmm{,-ctl} "$work/stage/"
+	cp "$here/scenario.sh" "$work/stage/"
+	cp -r "$here/entries" "$work/stage/"
+	select_entries >"$work/stage/selection"
+	list=$(cut -d' ' -f2 "$work/stage/selection" | sort -u)
+	for series in $list; do
+		lab_kernel "$series"
+		lab_guest_image "$LAB_KERNEL" "$work/stage/$series" "$work"
+	done
+	[ "$LAB_PLACE" = hardware ] || lab_kernel 6.12
+	echo "$LAB_KERNEL" >"$work/stage/outer-kernel"
+}
+
+# Shows a scenario's lines as they come, with the time, and keeps the entries' results.
+show()
+{
+	local line
+
+	while IFS= read -r line; do
+		case $line in
+		'@entry '*)
+			line=${line#@entry }
+			echo "$line" >>"$work/results"
+			printf '%5ss %s\n' $((SECONDS - started)) "$line"
+			;;
+		*) printf '%5ss %s\n' $((SECONDS - started)) "$line" ;;
+		esac
+	done
+}
+
+# Counts by what was selected, so that an entry that gave no result has failed.
+summary()
+{
+	local guest entry result reasons='' passed=0 failed=0 skipped=0
+
+	echo "--- results"
+	while read -r guest _ entry; do
+		result=$(sed -n "s,^$guest/$entry ,,p" "$work/results")
+		printf '%-22s %s\n' "$guest/$entry" "${result:-FAIL no result}"
+		case $result in
+		PASS*) passed=$((passed + 1)) ;;
+		SKIP*) skipped=$((skipped + 1)) reasons="${reasons:+$reasons; }$guest/$entry:${result#SKIP}" ;;
+		*) failed=$((failed + 1)) ;;
+		esac
+	done <"$work/stage/selection"
+	[ "$failed" -eq 0 ] || echo "the guests' consoles: $work/guest.log"
+	[ "$failed" -eq 0 ] && result=PASS || result=FAIL
+	echo "$result: $passed passed, $failed failed, $skipped skipped${reasons:+ ($reasons)}"
+	[ "$failed" -eq 0 ]
+}
+
+[ -n "$build" ] || bad_usage "--build DIR is missing: a directory made by 'meson setup'"
+[ -x "$build/examples/kvm/toyvmm" ] ||
+	bad_usage "$build/examples/kvm/toyvmm is missing; build with 'meson compile -C $build', examples enabled"
+count=$(select_entries | cut -d' ' -f1 | uniq | wc -l)
+[ "$count" -gt 0 ] || bad_usage "--only '$only' matches no entry; --list shows them"
+build=$(cd "$build" && pwd)
+work=$build/e2e
+started=$SECONDS
+lab_choose_place
+lab_guest_packages
+stage
+: >"$work/results"
+lab_say "running $(wc -l <"$work/stage/selection") entries in $count guests"
+lab_run "$work/stage" "$work" $((60 + count * SECONDS_A_GUEST)) show || true
+summary
