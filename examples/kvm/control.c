@@ -194,7 +194,7 @@ static struct json_object *syscall_info(struct vmm *vmm)
 	struct json_object *info = json_object_new_object();
 	struct vmemdev_linux_counts counts;
 
-	vmemdev_linux_memory_counts(&vmm->memory, &counts);
+	vmemdev_linux_memory_get_counts(&vmm->memory, &counts);
 	add(info, "process_madvise", counts.process_madvise);
 	add(info, "madvise", counts.madvise);
 	add(info, "fallocate", counts.fallocate);

@@ -28,7 +28,7 @@
  * checked against the memory once more before a system call is made.
  *
  * Threads: the ops, vmemdev_linux_discard(), vmemdev_linux_last_error() and
- * vmemdev_linux_memory_counts() may overlap each other on one memory, so that devices
+ * vmemdev_linux_memory_get_counts() may overlap each other on one memory, so that devices
  * on different threads can share it. No other two calls on one memory may overlap.
  */
 #include <vmemdev/balloon.h>
@@ -193,7 +193,7 @@ struct vmemdev_region *vmemdev_linux_region(struct vmemdev_linux_memory *memory,
  * kept are passed over. For up to 1024 ranges the system calls are:
  *
  *     private, Linux 6.14   one process_madvise(MADV_DONTNEED) for all ranges together,
- *                           or for each 2 GiB of them
+ *                           or for each 2 GiB of them; for a single one, one madvise()
  *     private otherwise     one madvise(MADV_DONTNEED) a merged range; huge pages
  *                           want Linux 5.18
  *     shared MEMFD, FILE    one fallocate(PUNCH_HOLE | KEEP_SIZE) a merged range
@@ -225,7 +225,7 @@ void vmemdev_linux_last_error(struct vmemdev_linux_memory *memory,
 			      struct vmemdev_linux_error *error);
 
 /** The counters. */
-void vmemdev_linux_memory_counts(struct vmemdev_linux_memory *memory,
+void vmemdev_linux_memory_get_counts(struct vmemdev_linux_memory *memory,
 				 struct vmemdev_linux_counts *counts);
 
 #ifdef __cplusplus

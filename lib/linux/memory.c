@@ -293,7 +293,7 @@ void vmemdev_linux_last_error(struct vmemdev_linux_memory *memory,
 	unlock(memory);
 }
 
-void vmemdev_linux_memory_counts(struct vmemdev_linux_memory *memory,
+void vmemdev_linux_memory_get_counts(struct vmemdev_linux_memory *memory,
 				 struct vmemdev_linux_counts *counts)
 {
 	lock(memory);

@@ -18,7 +18,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 GUESTS=(6.12-split 6.12-packed 6.1-split 6.1-packed)
 ENTRIES=(drivers balloon mem rebind health)
-SECONDS_A_GUEST=240
+SECONDS_A_GUEST=300 # three times what an idle machine needs
 
 bad_usage()
 {

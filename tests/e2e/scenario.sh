@@ -172,7 +172,7 @@ guest_options()
 
 show_console()
 {
-	tail -n 25 "$VM_DIR/console" | sed 's/^/    guest: /'
+	grep -v '^GUEST time' "$VM_DIR/console" | tail -n 25 | sed 's/^/    guest: /'
 }
 
 start_guest()

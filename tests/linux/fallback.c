@@ -64,7 +64,7 @@ static enum outcome child(uint32_t before, uint32_t after, uint64_t vectors)
 		ranges[i] = pages(3 * (uint64_t)i, 1);
 	if (vmemdev_linux_discard(memory, ranges, COUNT) != 0)
 		return FAILED;
-	vmemdev_linux_memory_counts(memory, &did);
+	vmemdev_linux_memory_get_counts(memory, &did);
 	if (resident(host, SIZE) != SIZE - COUNT * page_size() ||
 	    did.bytes != COUNT * page_size())
 		return NOT_FREED;

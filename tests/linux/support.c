@@ -166,7 +166,7 @@ struct vmemdev_linux_counts counts(struct vmemdev_linux_memory *memory)
 {
 	struct vmemdev_linux_counts now;
 
-	vmemdev_linux_memory_counts(memory, &now);
+	vmemdev_linux_memory_get_counts(memory, &now);
 	return now;
 }
 

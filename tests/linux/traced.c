@@ -52,7 +52,7 @@ int main(int argc, char **argv)
 	}
 	err = err != 0 ? err : vmemdev_linux_discard(&memory, all, 2);
 	err = err != 0 ? err : write(STDERR_FILENO, "end\n", 4) != 4;
-	vmemdev_linux_memory_counts(&memory, &counts);
+	vmemdev_linux_memory_get_counts(&memory, &counts);
 	printf("process_madvise %" PRIu64 "\nmadvise %" PRIu64 "\nfallocate %" PRIu64 "\n",
 	       counts.process_madvise, counts.madvise, counts.fallocate);
 	vmemdev_linux_memory_finish(&memory);

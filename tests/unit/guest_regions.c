@@ -149,6 +149,42 @@ static void VQ_SPLIT_10_table_over_the_border(void **state)
 	}
 }
 
+/* Memory at both ends of the address space: the last byte and the first are no pair. */
+/* shows: HOST-VQ-11 */
+static void HOST_VQ_11_no_way_around_the_top(void **state)
+{
+	const struct guest_region ends[] = {
+		{ 0, 0x10000, 0 }, { UINT64_C(0xffffffffffff0000), 0x10000, 0 },
+	};
+	const struct vmemdev_buf bufs[] = { { UINT64_MAX - 7, 16, 0 }, { UINT64_MAX - 7, 16, 1 } };
+	const enum guest_mode modes[] = { GUEST_TABLE, GUEST_CALLBACKS };
+
+	(void)state;
+	for (uint32_t m = 0; m < COUNT(modes); m++) {
+		const struct guest_queue_config config = { .size = 8, .at = { .desc = 0x1000 } };
+		struct vmemdev_chain chain;
+		struct vmemdev_held held;
+		struct vq_rig rig;
+
+		rig.packed = false;
+		guest_memory_open(&rig.mem, modes[m], ends, 2);
+		guest_place(&rig.mem, 0x100, 16);
+		guest_queue_open(&rig.q, &rig.mem, &config);
+		assert_int_equal(vmemdev_vq_init(&rig.vq, sizeof(rig.vq), &rig.mem.guest, 8), 0);
+		assert_int_equal(vmemdev_vq_enable(&rig.vq, &rig.q.layout, 0), 0);
+		rig_send_bufs(&rig, bufs, 2, NULL);
+		assert_int_equal(vmemdev_vq_pop(&rig.vq, &chain), 1);
+		assert_int_equal(vmemdev_chain_read(&chain, bytes, 8), 8);
+		assert_int_equal(vmemdev_chain_finish(&chain, &held), 0);
+		rig_send_bufs(&rig, bufs, 2, NULL);
+		assert_int_equal(vmemdev_vq_pop(&rig.vq, &chain), 1);
+		assert_int_equal(vmemdev_chain_read(&chain, bytes, 16), ADDR);
+		assert_int_equal(vmemdev_chain_write(&chain, bytes, 16), ADDR);
+		assert_int_equal(vmemdev_chain_finish(&chain, &held), 0);
+		rig_close(&rig);
+	}
+}
+
 /* shows: FEAT-11 */
 static void FEAT_11_table_needs_no_callback(void **state)
 {
@@ -344,6 +380,7 @@ int main(void)
 		RIG_TEST(HOST_VQ_11_addresses),
 		RIG_TEST(HOST_VQ_11_neighbours_are_one),
 		RIG_TEST(VQ_SPLIT_10_table_over_the_border),
+		RIG_TEST(HOST_VQ_11_no_way_around_the_top),
 		RIG_TEST(FEAT_11_table_needs_no_callback),
 		RIG_TEST(HOST_VQ_11_blocks),
 		RIG_TEST(HOST_VQ_11_blocks_beyond_one_word),

@@ -91,13 +91,13 @@ static void MMIO_05_two_queues_do_not_mix(void **state)
 		const struct vmemdev_vq_layout *at;
 
 		set(rig, REG_QUEUE_SEL, q);
-		set(rig, REG_QUEUE_SIZE, 8 << q);
+		set(rig, REG_QUEUE_SIZE, 8u << q);
 		at = vmemdev_device_queue_layout(rig->dev, (uint16_t)q);
 		assert_non_null(at);
 		assert_true(at->desc == ((UINT64_C(0x1000) + q) << 32 | (0x10000 + 0x100 * q)));
 		assert_true(at->driver == ((UINT64_C(0x2000) + q) << 32 | (0x20000 + 0x100 * q)));
 		assert_true(at->device == ((UINT64_C(0x3000) + q) << 32 | (0x30000 + 0x100 * q)));
-		assert_int_equal(at->size, 8 << q);
+		assert_int_equal(at->size, 8u << q);
 	}
 	assert_int_equal(vmemdev_device_queue_layout(rig->dev, 0)->size, 8);
 	/* low halves once more: the high ones stay */
@@ -247,6 +247,8 @@ static void MMIO_14_status_0_resets_at_once(void **state)
 	assert_int_equal(get(rig, REG_STATUS), 1);
 	set(rig, REG_STATUS, 0x12345603);
 	assert_int_equal(get(rig, REG_STATUS), 3);
+	set(rig, REG_STATUS, 0x100);
+	assert_int_equal(get(rig, REG_STATUS), 0);
 }
 
 /* shows: MMIO-17 HOST-REG-11 */

@@ -497,6 +497,34 @@ static void HOST_VQ_01_impossible_index(void **state)
 	}
 }
 
+/* Each chain for itself is possible; together with those in flight they are too many. */
+/* shows: HOST-VQ-01 */
+static void HOST_VQ_01_more_in_flight_than_the_ring_holds(void **state)
+{
+	(void)state;
+	for (uint32_t in_flight = 1; in_flight <= SIZE; in_flight++) {
+		struct vmemdev_held held;
+		uint32_t taken = in_flight;
+		struct vq_rig rig;
+		int got = 1;
+
+		rig_open(&rig, 0, SIZE);
+		rig_say("%u in flight", in_flight);
+		for (uint32_t i = 0; i < in_flight; i++) {
+			rig_send(&rig, true, 0);
+			rig_take(&rig);
+		}
+		guest_queue_set(&rig.q, GUEST_AVAIL_IDX, 0, SIZE + 1u);
+		while (got == 1 && taken <= SIZE) {
+			got = take(&rig, WALK_NEXT, &held);
+			taken++;
+		}
+		assert_int_equal(got, RING);
+		check_broken(&rig, RING);
+		rig_close(&rig);
+	}
+}
+
 /* shows: HOST-VQ-01 */
 static void HOST_VQ_01_index_jumps_while_chains_wait(void **state)
 {
@@ -731,6 +759,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(HOST_VQ_01_impossible_index),
+		RIG_TEST(HOST_VQ_01_more_in_flight_than_the_ring_holds),
 		RIG_TEST(HOST_VQ_01_index_jumps_while_chains_wait),
 		RIG_TEST(HOST_VQ_02_evil_split_rings),
 		RIG_TEST(HOST_VQ_05_exactly_4g_is_good),

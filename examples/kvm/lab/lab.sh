@@ -347,6 +347,6 @@ lab_explain()
 		tail -n 15 "$work/outer.log"
 	fi
 	lab_say "--- end of the guest's console ($work/guest.log)"
-	tail -n 30 "$work/guest.log"
+	grep -v '^GUEST time' "$work/guest.log" | tail -n 30
 	lab_say "---"
 }

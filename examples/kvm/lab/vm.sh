@@ -53,7 +53,7 @@ vm_start()
 	echo 0 >"$VM_DIR/sequence"
 	exec 3<>"$VM_DIR/in" # held open, or the guest would see its console end
 	./toyvmm --kernel "$kernel/vmlinuz" --initrd "$kernel/initrd" \
-		--append "console=ttyS0 quiet panic=-1 $append" --control "$VM_DIR/control" "$@" \
+		--append "console=ttyS0 quiet panic=-1 ${VM_APPEND:-} $append" --control "$VM_DIR/control" "$@" \
 		<"$VM_DIR/in" >"$VM_DIR/console" 2>&1 3>&- &
 	VM_PID=$!
 	tail -n +1 -f "$VM_DIR/console" 3>&- | sed 's/\r*$//; s/^/guest| /' 3>&- &

@@ -37,7 +37,9 @@ packed=0 said=false indirect=1 notification_data=0
 case $GUEST in *-packed) packed=1 said=true ;; esac
 case $GUEST in 6.1-split) indirect=0 ;; esac
 case $GUEST in 6.12-packed) notification_data=1 ;; esac
-check_feature 28 $indirect "INDIRECT_DESC (bit 28)"
+# The balloon driver takes only single descriptors: these kernels turn INDIRECT_DESC down.
+check_is "INDIRECT_DESC (bit 28), $balloon" "$(feature "$balloon" 28)" 0
+check_is "INDIRECT_DESC (bit 28), $mem" "$(feature "$mem" 28)" $indirect
 check_feature 29 $indirect "EVENT_IDX (bit 29)"
 check_feature 32 1 "VERSION_1 (bit 32)"
 check_feature 34 $packed "RING_PACKED (bit 34)"

@@ -5,16 +5,16 @@
 # shows: MEM-CFG-05 MEM-CFG-08 MEM-OP-01 MEM-OP-03 MEM-OP-04 MEM-PLUG-07 MEM-UNPL-05 LNX-MEM-01
 # shows: LNX-MEM-06 LNX-MEM-07 LNX-MEM-09
 
-half=$((REGION / 2))
-filled=464 # MiB; a little is left free, or the guest would be short of memory
+part=$((REGION / 4))
+filled=224 # MiB; a little is left free, or the guest would be short of memory
 
 total=$(guest_total)
 rss=$(vm_rss)
-set_plugged $half || return
-check_within 20 "plugged: guest's MemTotal grows" guest_total_is $((total + half))
-check_moved "plugged: guest's MemTotal" "$total" "$(guest_total)" -eq $((total + half))
+set_plugged $part || return
+check_within 20 "plugged: guest's MemTotal grows" guest_total_is $((total + part))
+check_moved "plugged: guest's MemTotal" "$total" "$(guest_total)" -eq $((total + part))
 check_moved "plugged: memory of the guest's NUMA node $MEM_NODE" 0 "$(vm_guest node "$MEM_NODE")" \
-	-eq $half
+	-eq $part
 
 note "the guest fills $filled MiB of the new memory with a pattern"
 check "the guest fills $filled MiB on node $MEM_NODE" vm_guest fill $filled "mpol=bind:$MEM_NODE" ||
@@ -24,7 +24,7 @@ check_moved "filled: host's resident memory" "$rss" "$after" -ge $((filled * MIB
 
 set_plugged "$REGION" || return
 check_within 20 "plugged all: guest's MemTotal grows" guest_total_is $((total + REGION))
-check_moved "plugged all: guest's MemTotal" $((total + half)) "$(guest_total)" \
+check_moved "plugged all: guest's MemTotal" $((total + part)) "$(guest_total)" \
 	-eq $((total + REGION))
 note "reading the pattern back"
 check "the pattern in the new memory is intact" vm_guest intact
