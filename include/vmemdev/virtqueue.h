@@ -158,7 +158,8 @@ int vmemdev_vq_init(struct vmemdev_vq *vq, size_t vq_size, struct vmemdev_guest 
  * (VMEMDEV_F_* as negotiated). The first entry used is number 0.
  * returns: 0; VMEMDEV_E_STATE if already enabled; VMEMDEV_E_GUEST_RING if the size
  * is 0, above the maximum or (split) no power of two, or if a part is misaligned
- * (2.7, 2.8.10), wraps or is not in guest memory. On error still not enabled.
+ * (2.7, 2.8.10), wraps or is not in guest memory: each part must lie in one piece in
+ * the host, so within one region of the table. On error still not enabled.
  */
 int vmemdev_vq_enable(struct vmemdev_vq *vq, const struct vmemdev_vq_layout *layout,
 		      uint64_t features);

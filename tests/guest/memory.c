@@ -53,7 +53,8 @@ static uint64_t run(void *ctx, uint64_t gpa, uint64_t len, bool *discardable)
 
 	mem->run_calls++;
 	if (region != NULL) {
-		*discardable = (region->flags & (VMEMDEV_REGION_READONLY | VMEMDEV_REGION_KEEP)) == 0;
+		*discardable = (region->flags &
+				(VMEMDEV_REGION_READONLY | VMEMDEV_REGION_KEEP)) == 0;
 		rest = region->len - (gpa - region->gpa);
 		return rest < len ? rest : len;
 	}

@@ -676,15 +676,17 @@ static void change_body(struct vq_rig *rig)
 	if (rig->q.size < 2)
 		return;
 	for (uint32_t lap = 0; lap < 20; lap++) {
-		const uint16_t at = rig->q.avail;
+		uint16_t at = rig->q.avail;
 
 		guest_fill(&rig->mem, DATA, 0x11, 8);
 		id = rig_send_bufs(rig, bufs, 2, NULL);
 		assert_int_equal(vmemdev_vq_pop(&rig->vq, &chain), 1);
 		assert_int_equal(vmemdev_chain_read(&chain, bytes, 4), 4);
-		guest_queue_set(&rig->q, GUEST_DESC_ADDR, rig->packed ? at : (uint32_t)id, 0);
-		guest_queue_set(&rig->q, GUEST_DESC_LEN, rig->packed ? at : (uint32_t)id, UINT32_MAX);
-		guest_queue_set(&rig->q, GUEST_DESC_FLAGS, rig->packed ? at : (uint32_t)id, 0xffff);
+		if (!rig->packed)
+			at = (uint16_t)id;
+		guest_queue_set(&rig->q, GUEST_DESC_ADDR, at, 0);
+		guest_queue_set(&rig->q, GUEST_DESC_LEN, at, UINT32_MAX);
+		guest_queue_set(&rig->q, GUEST_DESC_FLAGS, at, 0xffff);
 		assert_int_equal(vmemdev_chain_read(&chain, bytes + 4, 8), 4);
 		assert_int_equal(bytes[7], 0x11);
 		assert_int_equal(vmemdev_chain_write(&chain, bytes, 8), 8);

@@ -93,7 +93,8 @@ static void words_body(struct vq_rig *rig)
 			assert_int_equal(guest_queue_get(&rig->q, GUEST_DEVICE_FLAGS, 0),
 					 event ? GUEST_EVENT_DESC : GUEST_EVENT_ENABLE);
 			if (event)
-				assert_int_equal(guest_queue_get(&rig->q, GUEST_DEVICE_EVENT, 0), next);
+				assert_int_equal(guest_queue_get(&rig->q, GUEST_DEVICE_EVENT, 0),
+						 next);
 		} else {
 			assert_int_equal(guest_queue_get(&rig->q, GUEST_USED_FLAGS, 0), 0);
 			if (event)
@@ -141,7 +142,8 @@ static void untouched_body(struct vq_rig *rig)
 	if (rig->packed)
 		assert_int_equal(guest_queue_get(q, GUEST_DEVICE_EVENT, 0), 0);
 	else
-		assert_false(guest_memory_wrote(&rig->mem, guest_queue_where(q, GUEST_AVAIL_EVENT, 0), 2));
+		assert_false(guest_memory_wrote(&rig->mem,
+						guest_queue_where(q, GUEST_AVAIL_EVENT, 0), 2));
 }
 
 /* shows: VQ-SPLIT-29 VQ-PACK-25 */

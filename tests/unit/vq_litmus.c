@@ -4,19 +4,21 @@
  * other's. Both sides do it at the same moment, again and again: never may both miss
  * what the other wrote.
  */
+#define _GNU_SOURCE /* CPU affinity */
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 
 #include "vq_rig.h"
 
-#define ROUNDS 40000u
+#define ROUNDS 100000u
 
 struct litmus {
 	struct vq_rig rig;
 	atomic_uint arrivals;
 	void (*other)(struct litmus *l); /* what the other thread does in each round */
 	uint32_t delay;                  /* of the other thread, in steps of nothing */
+	cpu_set_t cpus;                  /* that the test may use */
 	bool seen;                       /* what the other thread found */
 };
 
@@ -38,10 +40,27 @@ static void idle(uint32_t steps)
 		atomic_signal_fence(memory_order_seq_cst);
 }
 
+/* The calling thread gets the allowed CPU number @which to itself, if there is one: on
+ * a busy machine both would else take turns, and nothing would ever meet. */
+static void stay_on(const struct litmus *l, uint32_t which)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET((size_t)cpu, &l->cpus) || which-- > 0)
+			continue;
+		CPU_SET((size_t)cpu, &one);
+		sched_setaffinity(0, sizeof(one), &one);
+		return;
+	}
+}
+
 static void *other_thread(void *ctx)
 {
 	struct litmus *l = ctx;
 
+	stay_on(l, 1);
 	for (uint32_t round = 0; round < ROUNDS; round++) {
 		meet(l);
 		idle(l->delay);
@@ -51,9 +70,11 @@ static void *other_thread(void *ctx)
 	return NULL;
 }
 
-/* The driver asks for an interrupt, then looks once more. */
+/* The driver, which has been looking all the time, asks for an interrupt and then looks
+ * once more. */
 static void ask_and_look(struct litmus *l)
 {
+	l->seen = guest_queue_has_used(&l->rig.q);
 	guest_queue_interrupts_on(&l->rig.q);
 	l->seen = guest_queue_has_used(&l->rig.q);
 }
@@ -72,7 +93,18 @@ static void open_litmus(struct litmus *l, uint64_t features, void (*other)(struc
 	rig_open(&l->rig, features, 4);
 	l->rig.mem.ops.dirty = NULL; /* it would keep the two words apart in time */
 	l->other = other;
+	if (sched_getaffinity(0, sizeof(l->cpus), &l->cpus) != 0)
+		CPU_ZERO(&l->cpus);
 	assert_int_equal(pthread_create(thread, NULL, other_thread, l), 0);
+	stay_on(l, 0);
+}
+
+static void close_litmus(struct litmus *l, pthread_t thread)
+{
+	pthread_join(thread, NULL);
+	if (CPU_COUNT(&l->cpus) > 0)
+		sched_setaffinity(0, sizeof(l->cpus), &l->cpus);
+	rig_close(&l->rig);
 }
 
 static void run_used(uint64_t features)
@@ -91,18 +123,17 @@ static void run_used(uint64_t features)
 		rig_send(&l.rig, true, 0);
 		held = rig_take(&l.rig);
 		vmemdev_vq_push(&l.rig.vq, &held, 16);
-		l.delay = round % 64;
+		l.delay = round % 16;
 		meet(&l);
-		idle(round / 64 % 64);
+		idle(round / 16 % 1000);
 		vmemdev_vq_publish(&l.rig.vq);
 		notified = vmemdev_vq_should_notify(&l.rig.vq);
 		meet(&l);
 		lost += !notified && !l.seen ? 1 : 0;
 		guest_queue_poll(&l.rig.q, &used);
 	}
-	pthread_join(thread, NULL);
+	close_litmus(&l, thread);
 	assert_int_equal(lost, 0);
-	rig_close(&l.rig);
 }
 
 static void run_avail(uint64_t features)
@@ -120,9 +151,9 @@ static void run_avail(uint64_t features)
 		int got;
 
 		guest_queue_add(&l.rig.q, &buf, 1, NULL);
-		l.delay = round % 64;
+		l.delay = round % 16;
 		meet(&l);
-		idle(round / 64 % 64);
+		idle(round / 16 % 1000);
 		got = vmemdev_vq_pop(&l.rig.vq, &chain);
 		meet(&l);
 		lost += got == 0 && !l.seen ? 1 : 0;
@@ -134,9 +165,8 @@ static void run_avail(uint64_t features)
 		vmemdev_vq_publish(&l.rig.vq);
 		guest_queue_poll(&l.rig.q, &used);
 	}
-	pthread_join(thread, NULL);
+	close_litmus(&l, thread);
 	assert_int_equal(lost, 0);
-	rig_close(&l.rig);
 }
 
 /* shows: VQ-SPLIT-24 */

@@ -58,7 +58,8 @@ static void VQ_SPLIT_22_every_position_near_the_event(void **state)
 			/* each lap of the index meets the next distance from the event */
 			for (uint32_t apart = 0; apart < count + 4; apart++) {
 				for (uint32_t i = 0; i <= 65536 / count; i++)
-					check_split(&rig, count, (uint16_t)(rig.q.used + apart - 2));
+					check_split(&rig, count,
+						    (uint16_t)(rig.q.used + apart - 2));
 			}
 			rig_close(&rig);
 		}
@@ -136,7 +137,8 @@ static void check_packed(struct vq_rig *rig, uint32_t slots, uint32_t cuts, uint
 	guest_queue_set(&rig->q, GUEST_DRIVER_FLAGS, 0, GUEST_EVENT_DESC);
 	publish_lists(rig, slots, cuts);
 	if (vmemdev_vq_should_notify(&rig->vq) != expected)
-		fail_msg("size %u, from slot %u wrap %d, %u slots cut 0x%x, event 0x%x: expected %d",
+		fail_msg("size %u, from slot %u wrap %d, %u slots cut 0x%x, event 0x%x: "
+			 "expected %d",
 			 rig->q.size, slot, wrap, slots, cuts, event, expected);
 }
 
@@ -151,9 +153,8 @@ static void packed_exhaustive(uint32_t size, uint64_t features)
 			for (uint32_t event = 0; event < 2 * size; event++) {
 				/* at each place of the ring, on laps of both wraps */
 				for (uint32_t start = 0; start < 2 * size; start++) {
-					const uint16_t word = (uint16_t)(event / 2 | (event & 1) << 15);
-
-					check_packed(&rig, slots, cuts, word);
+					check_packed(&rig, slots, cuts,
+						     (uint16_t)(event / 2 | (event & 1) << 15));
 					guest_queue_set(&rig.q, GUEST_DRIVER_FLAGS, 0,
 							GUEST_EVENT_DISABLE);
 					while (rig.q.used != (start + 1) % size ||

@@ -183,7 +183,8 @@ static void VQ_ORD_05_links_in_any_order(void **state)
 	vmemdev_vq_reset(&rig.vq);
 	assert_int_equal(vmemdev_vq_enable(&rig.vq, &rig.q.layout, ORDER), 0);
 	for (uint16_t head = 0; head < 80; head++) {
-		const struct guest_add how = { .explicit_id = true, .id = (uint16_t)(head * 3 % 8) };
+		const struct guest_add how = { .explicit_id = true,
+					       .id = (uint16_t)(head * 3 % 8) };
 		const int id = rig_send_bufs(&rig, bufs, 2, &how);
 		const struct vmemdev_held held = rig_take(&rig);
 

@@ -192,10 +192,11 @@ static void check_bytes(struct world *w, const struct chain_info *info)
 		const struct vmemdev_buf *buf = &info->bufs[i];
 
 		for (uint32_t b = 0; buf->writable && b < buf->len; b++, done++) {
+			const bool filled = done < info->written;
 			uint8_t byte;
 
 			assert_true(guest_read(&w->rig.mem, buf->gpa + b, &byte, 1));
-			assert_int_equal(byte, done < info->written ? (uint8_t)(info->tag + done) : 0);
+			assert_int_equal(byte, filled ? (uint8_t)(info->tag + done) : 0);
 		}
 	}
 }

@@ -30,8 +30,8 @@ static void make_mess(struct vq_rig *rig, enum mess mess, struct vmemdev_held *h
 		rig_send(rig, true, 0);
 		assert_int_equal(vmemdev_vq_pop(&rig->vq, &chain), 1);
 		assert_int_equal(guest_memory_show(&rig->mem, 0), VMEMDEV_E_INVAL);
-		assert_int_equal(vmemdev_guest_set_regions(&rig->mem.guest, &rig->mem.regions[ISLAND],
-							   1), 0);
+		assert_int_equal(vmemdev_guest_set_regions(&rig->mem.guest,
+							   &rig->mem.regions[ISLAND], 1), 0);
 		assert_int_equal(vmemdev_vq_publish(&rig->vq), VMEMDEV_E_GUEST_RING);
 		assert_int_equal(guest_memory_show(&rig->mem, RIG_REGIONS), 0);
 		assert_int_equal(vmemdev_vq_pop(&rig->vq, &chain), VMEMDEV_E_GUEST_RING);

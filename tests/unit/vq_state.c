@@ -187,7 +187,8 @@ static const struct bad_state bad_states[] = {
 	{ "busy above the size", PACKED, 7, { .next_avail = 1, .avail_wrap = 0, .used_wrap = 1,
 					      .busy = 8 } },
 	{ "busy without distance", PACKED, 7, { .busy = 1, .avail_wrap = 1, .used_wrap = 1 } },
-	{ "distance without busy", PACKED, 7, { .next_avail = 1, .avail_wrap = 1, .used_wrap = 1 } },
+	{ "distance without busy", PACKED, 7, { .next_avail = 1, .avail_wrap = 1,
+						.used_wrap = 1 } },
 	{ "used ahead of available", PACKED, 7, { .next_used = 1, .avail_wrap = 1,
 						  .used_wrap = 1 } },
 	{ "nothing busy, but a push is owed", ORDER, 8, { .order_popped = 1 } },
@@ -214,8 +215,8 @@ static void load_refuses_impossible_states(void **state)
 		rig_open(&rig, bad->features, bad->size);
 		rig_say("%s, %s", bad->what, rig.packed ? "packed" : "split");
 		vmemdev_vq_reset(&rig.vq);
-		assert_int_equal(vmemdev_vq_load(&rig.vq, &rig.q.layout, bad->features, &bad->state),
-				 VMEMDEV_E_INVAL);
+		assert_int_equal(vmemdev_vq_load(&rig.vq, &rig.q.layout, bad->features,
+						 &bad->state), VMEMDEV_E_INVAL);
 		rig_empty(&rig);
 		layout = rig.q.layout;
 		layout.desc += 1;

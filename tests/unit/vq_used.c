@@ -65,12 +65,13 @@ static void check_entries(const struct order_check *check)
 
 	for (uint32_t i = 0; i < check->count; i++) {
 		const uint32_t slot = (check->first + i) % q->size;
+		const uint16_t id = check->held[i].id;
 
 		if (check->rig->packed) {
-			assert_int_equal(guest_queue_get(q, GUEST_DESC_ID, slot), check->held[i].id);
+			assert_int_equal(guest_queue_get(q, GUEST_DESC_ID, slot), id);
 			assert_int_equal(guest_queue_get(q, GUEST_DESC_LEN, slot), 7 + i);
 		} else {
-			assert_int_equal(guest_queue_get(q, GUEST_USED_ID, slot), check->held[i].id);
+			assert_int_equal(guest_queue_get(q, GUEST_USED_ID, slot), id);
 			assert_int_equal(guest_queue_get(q, GUEST_USED_LEN, slot), 7 + i);
 		}
 	}
@@ -172,7 +173,8 @@ static void lists_body(struct vq_rig *rig)
 		for (uint32_t i = 0; i < 3; i++)
 			held[i] = rig_take(rig);
 		for (uint32_t i = 0; i < 3; i++)
-			assert_int_equal(vmemdev_vq_push(&rig->vq, &held[order[i]], 1 + order[i]), 0);
+			assert_int_equal(vmemdev_vq_push(&rig->vq, &held[order[i]], 1 + order[i]),
+					 0);
 		assert_true(vmemdev_vq_publish(&rig->vq) > 0);
 		for (uint32_t i = 0; i < 3; i++)
 			rig_used(rig, ids[order[i]], 1u + order[i]);
@@ -225,7 +227,8 @@ static void scribble_body(struct vq_rig *rig)
 		const struct vmemdev_held held = rig_take(rig);
 
 		guest_queue_set(&rig->q, GUEST_USED_IDX, 0, 0x5555 * lap);
-		guest_fill(&rig->mem, rig->q.layout.device + 4, (uint8_t)lap, 8 * (uint64_t)rig->q.size);
+		guest_fill(&rig->mem, rig->q.layout.device + 4, (uint8_t)lap,
+			   8 * (uint64_t)rig->q.size);
 		rig_give(rig, &held, 3);
 		assert_int_equal(guest_queue_get(&rig->q, GUEST_USED_IDX, 0), lap + 1);
 		rig_used(rig, id, 3);
@@ -255,7 +258,8 @@ static void dirty_body(struct vq_rig *rig)
 		memcpy(before, now, sizeof(before));
 		guest_memory_forget(&rig->mem);
 		assert_int_equal(vmemdev_vq_pop(&rig->vq, &chain), 1);
-		assert_int_equal(vmemdev_chain_write(&chain, "0123456789\1\2\3\4", 10 + lap), 10 + lap);
+		assert_int_equal(vmemdev_chain_write(&chain, "0123456789\1\2\3\4", 10 + lap),
+				 10 + lap);
 		assert_int_equal(vmemdev_chain_finish(&chain, &held), 0);
 		rig_give(rig, &held, 10 + lap);
 		rig_empty(rig);
