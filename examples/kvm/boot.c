@@ -19,6 +19,7 @@
 #define LOW_TABLE_END 0x9fc00 /* the memory below 640 KiB that PCs have */
 #define BOOT_PARAMS 0x7000
 #define COMMAND_LINE 0x20000
+#define RESET_VECTOR 0xffff0 /* where a BIOS is entered */
 #define SECTOR 512
 #define ENTRY_64 0x200       /* from the start of the kernel proper */
 #define BOOT_FLAG 0xaa55
@@ -183,6 +184,22 @@ static void write_gdt(struct vmm *vmm)
 	memcpy(memory_at(vmm, BOOT_GDT, sizeof(gdt)), gdt, sizeof(gdt));
 }
 
+/*
+ * All the firmware there is. On a hardware-reduced machine Linux resets through EFI and, where
+ * there is none, enters the BIOS in real mode, passing over the ACPI reset register.
+ */
+static void write_reset_vector(struct vmm *vmm)
+{
+	static const uint8_t code[] = {
+		0xba, RESET_PORT & 0xff, RESET_PORT >> 8, /* mov dx, RESET_PORT */
+		0xb0, RESET_VALUE,                        /* mov al, RESET_VALUE */
+		0xee,                                     /* out dx, al */
+		0xeb, 0xfd,                               /* jmp back to the out */
+	};
+
+	memcpy(memory_at(vmm, RESET_VECTOR, sizeof(code)), code, sizeof(code));
+}
+
 int boot_load(struct vmm *vmm)
 {
 	struct boot_params params;
@@ -201,5 +218,6 @@ int boot_load(struct vmm *vmm)
 	memcpy(memory_at(vmm, BOOT_PARAMS, sizeof(params)), &params, sizeof(params));
 	write_page_tables(vmm);
 	write_gdt(vmm);
+	write_reset_vector(vmm);
 	return 0;
 }

@@ -311,7 +311,7 @@ lab_start_emulated()
 	rm -rf "$root"
 	# The first serial line is the kernel's, the second one the scenario's alone.
 	timeout --foreground --kill-after=10 "$seconds" qemu-system-x86_64 \
-		-machine q35 -accel tcg,thread=multi -cpu max,+svm -smp 2 -m 3G -no-reboot \
+		-machine q35 -accel tcg,thread=multi -cpu max,+svm -smp "${LAB_CPUS:-2}" -m 3G -no-reboot \
 		-nodefaults -display none -serial "file:$work/outer.log" \
 		-chardev stdio,id=scenario,signal=off -serial chardev:scenario \
 		-kernel "$(cat "$stage/outer-kernel")/vmlinuz" -initrd "$work/outer-initrd" \
