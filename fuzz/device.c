@@ -123,8 +123,16 @@ static int unplug(void *ctx, const struct vmemdev_range *ranges, uint32_t count,
 	return mem_op(ctx, ranges, count, token, false);
 }
 
+static void cancel(void *ctx, uint64_t token)
+{
+	struct machine *m = ctx;
+
+	require(token == m->balloon_token);
+}
+
 static const struct vmemdev_balloon_ops balloon_ops = { .inflate = balloon_op,
-							.deflate = balloon_op };
+							.deflate = balloon_op,
+							.cancel = cancel };
 static const struct vmemdev_mem_ops mem_ops = { .plug = plug, .unplug = unplug };
 
 static void interrupt(void *ctx, bool level)

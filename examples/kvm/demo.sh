@@ -151,14 +151,14 @@ set terminal svg size 1000,520 font "sans-serif,13" background "white"
 set title "What the guest has, and what the host really holds"
 set xlabel "seconds"
 set ylabel "MiB"
-set yrange [0:1800]
+set yrange [0:1600]
 set grid ytics lc rgb "#dddddd"
-set key top left Left reverse
+set key below
 set tmargin 4
 PLOT
 		awk -v last="$last" '
 			{
-				printf "set arrow from %s, graph 0 to %s, graph 1 nohead lc rgb \"#999999\" dt 3\n", $1, $1
+				printf "set arrow from %s, graph 0 to %s, graph 1 nohead back lc rgb \"#999999\" dt 3\n", $1, $1
 				at[NR] = $1; name[NR] = $2
 			}
 			END {
@@ -193,7 +193,7 @@ else
 	lab_say "[4/5] starting the guest"
 fi
 followed=0
-lab_run "$out/stage" "$out" 270 show || followed=1
+lab_run_again "$out/stage" "$out" 270 show true || followed=1
 lab_say "[5/5] results, after $((SECONDS - started)) seconds"
 [ ! -s "$out/samples" ] || picture
 table | tee "$out/table.txt"

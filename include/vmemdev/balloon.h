@@ -19,6 +19,11 @@
  * failed; a failing callback leaves the page to the host and is counted, as the
  * guest has no way to be told (5.5.6).
  *
+ * Bounds: a unit of budget pays for 256 page numbers of one chain; a longer array is
+ * read on in a later unit. Each costs a look-up in the table of guest memory at most.
+ *
+ * Features: device.features_on may add IN_ORDER. ACCESS_PLATFORM is never offered.
+ *
  * Threads: as device.h.
  */
 #include <vmemdev/device.h>
@@ -45,9 +50,13 @@ extern "C" {
  * actual inside the configuration write or reset that changes it, on their caller's
  * thread.
  *
- * inflate and deflate return 0, a negative VMEMDEV_E_*, or VMEMDEV_LATER: the work
- * goes on and vmemdev_balloon_complete() with the same @token will say how it ended.
- * Until then @ranges stays as it is and the guest's buffers are not used.
+ * inflate and deflate return 0, a negative VMEMDEV_E_*, or, if there is a cancel
+ * callback, VMEMDEV_LATER: the work goes on and vmemdev_balloon_complete() with the same
+ * @token will say how it ended. Until then @ranges stays as it is, the guest's buffers
+ * are not used, and nothing else of the device is served.
+ *
+ * A host whose pages are larger than 4 KiB gives back only those of which a range holds
+ * every part: it cuts ranges inwards to its own pages (5.5.6; lib/linux does so).
  */
 struct vmemdev_balloon_ops {
 	/** The guest has given up @ranges, merged, in no order. Required. */
@@ -59,6 +68,14 @@ struct vmemdev_balloon_ops {
 	 */
 	int (*deflate)(void *ctx, const struct vmemdev_range *ranges, uint32_t count,
 		       uint64_t token);
+	/**
+	 * The guest has reset the device or the queue while work was outstanding: its
+	 * pages are its own again. When this returns, which may be after waiting, the
+	 * host must not touch the ranges any more; @token is void. Called inside the
+	 * reset. Required of hosts that answer VMEMDEV_LATER; without it that answer
+	 * counts as a failure.
+	 */
+	void (*cancel)(void *ctx, uint64_t token);
 	/** The guest says that its balloon now holds @bytes; 0 by a reset. Optional. */
 	void (*actual)(void *ctx, uint64_t bytes);
 };
@@ -140,8 +157,7 @@ void vmemdev_balloon_get_counts(const struct vmemdev_balloon *balloon,
 /**
  * The work that a callback answered with VMEMDEV_LATER has ended; @result is what
  * the callback would have returned. The next vmemdev_device_run() uses the guest's
- * buffers and goes on; until then nothing else was served. After a reset in between,
- * the guest's buffers are gone and only the ranges are released.
+ * buffers and goes on.
  * returns: 0; VMEMDEV_E_STATE if @token is not outstanding, or inside a callback;
  * VMEMDEV_E_INVAL for a positive @result
  */

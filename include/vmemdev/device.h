@@ -24,8 +24,9 @@
  *
  * Threads: calls on one device must not overlap. Distinct devices are independent,
  * but for the guest-memory object that they may share (guest.h). Callbacks may read
- * from their device (functions that take it const) but not call others on it: those
- * return VMEMDEV_E_STATE, or do nothing where they return no error.
+ * from their device (functions that take it const, and config_generation) and may
+ * kick it; other calls on it return VMEMDEV_E_STATE, or do nothing where they return
+ * no error.
  */
 #include <vmemdev/guest.h>
 #include <vmemdev/virtqueue.h>
@@ -71,14 +72,11 @@ struct vmemdev_device_config {
 	void (*guest_error)(void *ctx, int err, uint16_t queue);
 	void *ctx;            /* first argument of each callback */
 	/**
-	 * Offer these too (VMEMDEV_F_*): RING_PACKED, NOTIFICATION_DATA; the balloon also
-	 * IN_ORDER, the memory device also ACCESS_PLATFORM.
+	 * Offer these too (VMEMDEV_F_*): RING_PACKED, NOTIFICATION_DATA, and what the
+	 * device type's header adds.
 	 */
 	uint64_t features_on;
-	/**
-	 * Do not offer these: INDIRECT_DESC, EVENT_IDX, RING_RESET (offered by all),
-	 * IN_ORDER (offered by the memory device).
-	 */
+	/** Do not offer these: INDIRECT_DESC, EVENT_IDX, RING_RESET, IN_ORDER. */
 	uint64_t features_off;
 	uint16_t queue_size;  /* entries a queue at most, a power of two; 0: 128 */
 	uint16_t pad_[3];     /* zero */
@@ -117,7 +115,7 @@ struct vmemdev_device {
 int vmemdev_device_attach(struct vmemdev_device *dev, const struct vmemdev_transport_ops *ops,
 			  void *ctx, uint64_t features);
 
-/** Virtio device ID: 5 balloon, 24 memory. */
+/** Virtio device ID (chapter 5). */
 uint32_t vmemdev_device_id(const struct vmemdev_device *dev);
 
 /** Number of queue indices; some of them may be absent (size 0). */
@@ -136,8 +134,9 @@ uint32_t vmemdev_device_accepted(const struct vmemdev_device *dev, uint32_t word
 uint8_t vmemdev_device_status(const struct vmemdev_device *dev);
 
 /**
- * The driver writes the status field: 0 resets, other values add bits. Illegal
- * steps are not latched (2.1, 3.1.1). At DRIVER_OK each enabled queue counts as
+ * The driver writes the status field: 0 resets, other values add bits. FEATURES_OK
+ * is not latched if the accepted set will not do, nor DRIVER_OK without FEATURES_OK
+ * (2.2, 3.1.1); no other order is enforced. At DRIVER_OK each enabled queue counts as
  * kicked.
  */
 void vmemdev_device_set_status(struct vmemdev_device *dev, uint8_t status);
@@ -151,8 +150,9 @@ void vmemdev_device_reset(struct vmemdev_device *dev);
 /**
  * The machine is being reset: a device reset, and the device's own state goes back
  * to power-on (5.15.6.2: memory blocks are unplugged through the host's callback).
- * returns: 0; VMEMDEV_E_STATE inside a callback or while host work is outstanding;
- * the host callback's error, with the device reset and its blocks as they were
+ * returns: 0; VMEMDEV_E_STATE inside a callback, or while host work is outstanding
+ * that a reset cannot call off, with nothing changed; the host callback's error, with
+ * the device reset and its own state as it was
  */
 int vmemdev_device_system_reset(struct vmemdev_device *dev);
 
@@ -209,8 +209,9 @@ bool vmemdev_device_pending(const struct vmemdev_device *dev);
 
 /**
  * Do the work that kicks have announced. Host callbacks and interrupts happen here.
- * @budget, at least 1, bounds it: one unit is a chain, or 256 page numbers of a
- * chain, or (virtio-mem) one request.
+ * @budget, at least 1, bounds it: one unit is a chain, or such a part of it as the
+ * device type's header says. Queues are visited in ascending order, so a guest that
+ * keeps a low one full keeps its own higher ones waiting.
  * returns: 1 if work is left; 0 if not, or if it waits for the host's completion;
  * VMEMDEV_E_STATE inside a callback; VMEMDEV_E_INVAL; the VMEMDEV_E_GUEST_* that
  * stopped the device, also on later calls

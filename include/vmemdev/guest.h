@@ -14,9 +14,9 @@
  * once, into a copy of its own.
  *
  * Threads: one vmemdev_guest may serve several devices. set_regions and changed
- * must not overlap any call on a device that uses the object; nor may a call on
- * a virtio-mem device whose block bitmap the table refers to overlap calls on
- * the other devices that share the table.
+ * must not overlap any call on a device that uses the object; nor may a call on a
+ * virtio-mem device overlap calls on the other devices that share its object, since
+ * unplugging changes what is memory.
  */
 #include <vmemdev/base.h>
 
@@ -99,9 +99,9 @@ int vmemdev_guest_init(struct vmemdev_guest *guest, size_t guest_size,
 		       const struct vmemdev_guest_config *config);
 
 /**
- * Put another table in the place of the present one, as a whole. Rings that are
- * no longer in guest memory put their device into DEVICE_NEEDS_RESET when it next
- * runs.
+ * Put another table in the place of the present one, as a whole. A ring that is no
+ * longer in guest memory puts its device into DEVICE_NEEDS_RESET when the device next
+ * looks at that queue.
  * returns: as vmemdev_guest_init(); on error the old table stays. VMEMDEV_E_STATE
  * if the object was set up without a table.
  */

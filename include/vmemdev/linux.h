@@ -188,7 +188,8 @@ struct vmemdev_region *vmemdev_linux_region(struct vmemdev_linux_memory *memory,
  * then; if not, the kernel ends the process with SIGBUS.
  *
  * Ranges may come in any order, touch and overlap; they are merged. Only whole pages of
- * the backing are given back: the first and last part of one stay as they are. A range
+ * the backing are given back: the first and last part of one stay as they are (so the
+ * blocks of a memory device should be no smaller than its stretch's huge pages). A range
  * must begin and end in the memory; holes between stretches and stretches marked to be
  * kept are passed over. For up to 1024 ranges the system calls are:
  *

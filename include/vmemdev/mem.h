@@ -16,6 +16,12 @@
  * Resets: a device reset keeps every block (5.15.5.2); vmemdev_device_system_reset()
  * unplugs them (5.15.6.2).
  *
+ * Bounds: a unit of budget pays for one request. A request costs a step for each 64
+ * blocks that it names; unplug-all, when something is plugged, one for each 64 blocks of
+ * the usable region and each plugged run.
+ *
+ * Features: IN_ORDER is offered; device.features_on may add ACCESS_PLATFORM.
+ *
  * Threads: as device.h.
  */
 #include <vmemdev/device.h>
@@ -72,15 +78,16 @@ struct vmemdev_mem_ops {
 /** Zero it, set what you need. Init copies it; what it points to is borrowed. */
 struct vmemdev_mem_config {
 	uint32_t struct_size;  /* sizeof(struct vmemdev_mem_config) */
-	uint16_t node;         /* ACPI proximity domain; used only with has_node */
+	uint16_t node;         /* ACPI proximity domain; 0 is shown without has_node */
 	bool has_node;         /* offer ACPI_PXM */
 	/**
 	 * Unplugged memory cannot even be read: refuse drivers that do not accept
 	 * UNPLUGGED_INACCESSIBLE, which is always offered (5.15.5.2).
 	 */
 	bool unplugged_inaccessible;
-	uint64_t addr;         /* start of the region, a multiple of block_size; Linux
-	                        * wants a multiple of its memory block, 128 MiB to 2 GiB */
+	uint64_t addr;         /* start of the region, a multiple of block_size, where no
+	                        * other memory is; Linux wants a multiple of its memory
+	                        * block, 128 MiB to 2 GiB */
 	uint64_t region_size;  /* bytes, a multiple of block_size, above 0 */
 	uint64_t block_size;   /* a power of two; 2 MiB suits most hosts */
 	/**
@@ -124,10 +131,10 @@ struct vmemdev_mem {
 	uint32_t block_shift_;
 	uint16_t node_;
 	uint16_t request_;                /* type of the request being served */
-	uint8_t has_node_, inaccessible_;
+	uint8_t inaccessible_;
 	uint8_t waiting_;                 /* the host answered LATER */
 	uint8_t orphan_;                  /* ...and the guest has reset since */
-	uint8_t pad_[4];
+	uint8_t pad_[5];
 };
 
 /**

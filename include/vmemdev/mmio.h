@@ -13,7 +13,8 @@
  * call vmemdev_device_run() while vmemdev_device_pending() says so.
  *
  * Trust: offset, width and value are the guest's; any are safe. Accesses that the
- * specification does not allow read 0 and write nothing.
+ * specification does not allow read 0 and write nothing, except that a write to
+ * QueueNotify rings whatever its width.
  *
  * Threads: as device.h; these calls count as calls on the device.
  */

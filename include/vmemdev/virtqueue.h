@@ -11,12 +11,19 @@
  * once whether to notify:
  *
  *     while (budget-- > 0 && (got = vmemdev_vq_pop(vq, &chain)) > 0) {
- *             vmemdev_chain_read(&chain, &request, sizeof(request));
- *             vmemdev_chain_finish(&chain, &held);
- *             vmemdev_vq_push(vq, &held, 0);
+ *             got = vmemdev_chain_read(&chain, &request, sizeof(request));
+ *             if (got >= 0)
+ *                     got = vmemdev_chain_finish(&chain, &held);
+ *             if (got >= 0)
+ *                     got = vmemdev_vq_push(vq, &held, 0);
+ *             if (got < 0)
+ *                     break;
  *     }
- *     vmemdev_vq_publish(vq);
- *     if (vmemdev_vq_should_notify(vq))
+ *     if (got >= 0)
+ *             got = vmemdev_vq_publish(vq);
+ *     if (got < 0)
+ *             the guest broke the queue: stop the device;
+ *     else if (vmemdev_vq_should_notify(vq))
  *             interrupt the guest;
  *
  * Users of the ready devices (balloon.h, mem.h) never call this header.
@@ -31,7 +38,9 @@
  * Threads: calls on one queue must not overlap; distinct queues are independent.
  *
  * Bounds: no call takes more steps than the queue has descriptors, but for copies,
- * which take one step a byte asked for and one a descriptor passed.
+ * which take one step a byte asked for and one a descriptor passed, and for entering
+ * an indirect table, whose reachable part, at most 1 MiB, must be memory: a step a
+ * region, a page where callbacks serve instead of a table.
  */
 #include <vmemdev/guest.h>
 

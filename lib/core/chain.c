@@ -13,8 +13,8 @@ struct desc {
 	uint64_t addr;
 	uint32_t len;
 	uint16_t flags; /* packed: a fetched head's flags, else as read */
-	uint16_t next;  /* split only */
-	uint16_t id;    /* packed only */
+	uint16_t next;	/* split only */
+	uint16_t id;	/* packed only */
 };
 
 void chain_start(struct vmemdev_chain *chain, struct vmemdev_vq *vq, uint16_t first)

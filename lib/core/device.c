@@ -4,12 +4,12 @@
 #include "core/libc.h"
 #include "core/vq.h"
 
-#define DRIVER_BITS                                                                                \
-	(VMEMDEV_STATUS_ACKNOWLEDGE | VMEMDEV_STATUS_DRIVER | VMEMDEV_STATUS_DRIVER_OK |           \
+#define DRIVER_BITS                                                                      \
+	(VMEMDEV_STATUS_ACKNOWLEDGE | VMEMDEV_STATUS_DRIVER | VMEMDEV_STATUS_DRIVER_OK | \
 	 VMEMDEV_STATUS_FEATURES_OK | VMEMDEV_STATUS_FAILED)
 
 /* What a host may take away; what is not offered anyway may be named too. */
-#define FEATURES_SPARED                                                                            \
+#define FEATURES_SPARED \
 	(VMEMDEV_F_INDIRECT_DESC | VMEMDEV_F_EVENT_IDX | VMEMDEV_F_IN_ORDER | VMEMDEV_F_RING_RESET)
 
 static uint64_t bit(uint16_t queue)
@@ -193,11 +193,13 @@ void vmemdev_device_reset(struct vmemdev_device *dev)
 		return;
 	dev->inside_ = 1;
 	for (uint16_t i = 0; i < dev->vq_count_; i++) {
-		dev->class_->queue_reset(dev, i);
+		if (dev->class_->queue_reset != NULL)
+			dev->class_->queue_reset(dev, i);
 		if (dev->vqs_[i].size_max_ > 0)
 			vmemdev_vq_reset(&dev->vqs_[i]);
 	}
-	dev->class_->reset(dev);
+	if (dev->class_->reset != NULL)
+		dev->class_->reset(dev);
 	dev->status_ = 0;
 	dev->accepted_ = 0;
 	dev->accepted_bad_ = 0;
@@ -213,7 +215,7 @@ int vmemdev_device_system_reset(struct vmemdev_device *dev)
 {
 	int err = 0;
 
-	if (dev->inside_ || dev->class_->waiting(dev))
+	if (dev->inside_ || (dev->class_->waiting != NULL && dev->class_->waiting(dev)))
 		return VMEMDEV_E_STATE;
 	vmemdev_device_reset(dev);
 	dev->inside_ = 1;
@@ -312,7 +314,10 @@ void vmemdev_device_queue_reset(struct vmemdev_device *dev, uint16_t queue)
 
 	if (vq == NULL || dev->inside_)
 		return;
-	dev->class_->queue_reset(dev, queue);
+	dev->inside_ = 1;
+	if (dev->class_->queue_reset != NULL)
+		dev->class_->queue_reset(dev, queue);
+	dev->inside_ = 0;
 	vmemdev_vq_reset(vq);
 	dev->kicked_ &= ~(uint32_t)bit(queue);
 }

@@ -13,13 +13,14 @@
 /* Room for the largest configuration space. */
 #define DEVICE_CONFIG_MAX 64
 
+/* Members may be NULL where the type has nothing to do, but for process. */
 struct vmemdev_class {
 	uint32_t id;
 	uint32_t config_size; /* at most DEVICE_CONFIG_MAX */
 	uint64_t may_offer;   /* ring features that device.features_on may add */
-	uint64_t offer;       /* offered unless device.features_off takes them away */
+	uint64_t offer;	      /* offered unless device.features_off takes them away */
 
-	/* Fill in the whole space; @config is zeroed, config_size bytes. */
+	/* Fill in the whole space; @config is zeroed. Required with a config_size. */
 	void (*config_read)(const struct vmemdev_device *dev, uint8_t *config);
 	/* [offset, offset + len) lies in the space. NULL: all of it is read-only. */
 	void (*config_write)(struct vmemdev_device *dev, uint32_t offset, const uint8_t *src,

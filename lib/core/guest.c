@@ -234,8 +234,7 @@ int guest_write(const struct vmemdev_guest *guest, uint64_t gpa, const void *src
 	return 0;
 }
 
-uint64_t guest_run(const struct vmemdev_guest *guest, uint64_t gpa, uint64_t len,
-		   bool *discardable)
+uint64_t guest_run(const struct vmemdev_guest *guest, uint64_t gpa, uint64_t len, bool *discardable)
 {
 	const struct vmemdev_region *region, *end;
 

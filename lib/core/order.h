@@ -13,14 +13,12 @@
 /* Read once; orders nothing. For words that are only hints. */
 static inline uint16_t order_read16(const void *word)
 {
-	return atomic_load_explicit((const volatile _Atomic(uint16_t) *)word,
-				    memory_order_relaxed);
+	return atomic_load_explicit((const volatile _Atomic(uint16_t) *)word, memory_order_relaxed);
 }
 
 static inline uint32_t order_read32(const void *word)
 {
-	return atomic_load_explicit((const volatile _Atomic(uint32_t) *)word,
-				    memory_order_relaxed);
+	return atomic_load_explicit((const volatile _Atomic(uint32_t) *)word, memory_order_relaxed);
 }
 
 /* Write once; orders nothing. */
@@ -37,8 +35,7 @@ static inline void order_write32(void *word, uint32_t value)
 /* Read; what is read after it is at least as new as what the value announces. */
 static inline uint16_t order_load_acquire16(const void *word)
 {
-	return atomic_load_explicit((const volatile _Atomic(uint16_t) *)word,
-				    memory_order_acquire);
+	return atomic_load_explicit((const volatile _Atomic(uint16_t) *)word, memory_order_acquire);
 }
 
 /* Write; whoever sees the value sees everything written before it. */

@@ -74,8 +74,7 @@ static bool look(struct vmemdev_vq *vq, uint16_t *flags)
 	bool avail, used;
 
 	/* Pairs with the driver's write barrier before it writes a head's flags. */
-	*flags = guest_load_acquire16(vq->desc_ + (size_t)DESC_SIZE * vq->next_avail_ +
-				      DESC_FLAGS);
+	*flags = guest_load_acquire16(vq->desc_ + (size_t)DESC_SIZE * vq->next_avail_ + DESC_FLAGS);
 	avail = (*flags & FLAG_AVAIL) != 0;
 	used = (*flags & FLAG_USED) != 0;
 	return avail == vq->avail_wrap_ && used != vq->avail_wrap_;

@@ -171,8 +171,8 @@ int vmemdev_vq_push(struct vmemdev_vq *vq, const struct vmemdev_held *held, uint
 
 	if (err != 0)
 		return err;
-	if (held->slots == 0 ||
-	    held->slots > vq->busy_ - vq->staged_ - vq->pending_slots_ - (vq->packed_ ? 0 : vq->open_))
+	if (held->slots == 0 || held->slots > vq->busy_ - vq->staged_ - vq->pending_slots_ -
+						      (vq->packed_ ? 0 : vq->open_))
 		return VMEMDEV_E_STATE;
 	if (!vq->in_order_) {
 		used(vq, held->id, written, held->slots);

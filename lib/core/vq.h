@@ -10,12 +10,7 @@
 #include <vmemdev/virtqueue.h>
 
 /* Descriptor flags of both formats (2.7.5, 2.8.3 to 2.8.7). */
-enum {
-	DESC_NEXT = 1,
-	DESC_WRITE = 2,
-	DESC_INDIRECT = 4,
-	DESC_SIZE = 16
-};
+enum { DESC_NEXT = 1, DESC_WRITE = 2, DESC_INDIRECT = 4, DESC_SIZE = 16 };
 
 /* Sizes and alignments of a ring's three parts, in the order of the layout. */
 struct vq_parts {

@@ -37,7 +37,10 @@ static const struct vmemdev_balloon *const_balloon_of(const struct vmemdev_devic
 	return (const struct vmemdev_balloon *)dev;
 }
 
-/* Hand ranges_ to the host. Returns 0 when it is done with them, or VMEMDEV_LATER. */
+/*
+ * Hand ranges_ to the host. Returns 0 when it is done with them, or VMEMDEV_LATER, which
+ * only a host that can also cancel may answer.
+ */
 static int tell_host(struct vmemdev_balloon *b)
 {
 	int (*op)(void *, const struct vmemdev_range *, uint32_t, uint64_t) =
@@ -50,7 +53,7 @@ static int tell_host(struct vmemdev_balloon *b)
 	b->counts_.ranges += b->range_count_;
 	b->token_++;
 	result = op(b->ctx_, b->ranges_, b->range_count_, b->token_);
-	if (result == VMEMDEV_LATER) {
+	if (result == VMEMDEV_LATER && b->ops_->cancel != NULL) {
 		b->waiting_ = 1;
 		return VMEMDEV_LATER;
 	}
@@ -78,8 +81,8 @@ static uint64_t alike(const struct vmemdev_balloon *b, uint64_t gpa, uint64_t le
  */
 static int end_run(struct vmemdev_balloon *b)
 {
-	uint64_t *pages = b->queue_ == INFLATE ? &b->counts_.pages_inflated
-					       : &b->counts_.pages_deflated;
+	uint64_t *pages =
+		b->queue_ == INFLATE ? &b->counts_.pages_inflated : &b->counts_.pages_deflated;
 	uint64_t gpa, len;
 	bool discardable;
 
@@ -192,10 +195,14 @@ static int gather(struct vmemdev_balloon *b, uint32_t *budget)
 	return 1;
 }
 
-/* Tell the host what is gathered; then the driver. Returns 0 or an error. */
+/*
+ * Tell the host what is gathered, now, as it was found to be memory in this run; and the
+ * driver, unless a chain is half read: its used entries go with the rest. Returns 0 or an
+ * error.
+ */
 static int settle(struct vmemdev_balloon *b)
 {
-	if (end_run(b) == VMEMDEV_LATER || tell_host(b) == VMEMDEV_LATER)
+	if (end_run(b) == VMEMDEV_LATER || tell_host(b) == VMEMDEV_LATER || b->open_)
 		return 0;
 	b->batch_ = 0;
 	return device_publish(&b->device_, b->queue_);
@@ -216,11 +223,9 @@ static int process(struct vmemdev_device *dev, uint16_t queue, uint32_t *budget)
 	left = gather(b, budget);
 	if (left < 0 || b->waiting_)
 		return left < 0 ? left : 0;
-	if (!b->open_) {
-		err = settle(b);
-		if (err != 0)
-			return err;
-	}
+	err = settle(b);
+	if (err != 0)
+		return err;
 	return b->waiting_ ? 0 : left;
 }
 
@@ -230,9 +235,12 @@ static void forget(struct vmemdev_balloon *b)
 	b->open_ = 0;
 	b->run_first_ = 0;
 	b->run_end_ = 0;
-	/* Ranges that the host is working on stay its own until it says that it is done. */
-	if (!b->waiting_)
-		b->range_count_ = 0;
+	b->range_count_ = 0;
+	/* The driver owns the pages again: the host must have let go of them (2.4.1). */
+	if (b->waiting_) {
+		b->waiting_ = 0;
+		b->ops_->cancel(b->ctx_, b->token_);
+	}
 }
 
 static void queue_reset(struct vmemdev_device *dev, uint16_t queue)
@@ -250,11 +258,6 @@ static void set_actual(struct vmemdev_balloon *b, uint32_t pages)
 	b->actual_ = pages;
 	if (b->ops_->actual != NULL)
 		b->ops_->actual(b->ctx_, (uint64_t)pages << PAGE_SHIFT);
-}
-
-static bool waiting(const struct vmemdev_device *dev)
-{
-	return const_balloon_of(dev)->waiting_;
 }
 
 /* After a reset the balloon is empty: the pages are ordinary memory again (2.4). */
@@ -285,6 +288,8 @@ static void config_write(struct vmemdev_device *dev, uint32_t offset, const uint
 	set_actual(b, load_le32(actual));
 }
 
+_Static_assert(CONFIG_SIZE <= DEVICE_CONFIG_MAX, "configuration space");
+
 /*
  * ACCESS_PLATFORM is not for the balloon: its page numbers are guest-physical, and
  * Linux never accepts it there.
@@ -299,7 +304,6 @@ static const struct vmemdev_class class = {
 	.process = process,
 	.queue_reset = queue_reset,
 	.reset = reset,
-	.waiting = waiting,
 };
 
 int vmemdev_balloon_init(struct vmemdev_balloon *balloon, size_t balloon_size,
@@ -375,7 +379,7 @@ uint64_t vmemdev_balloon_actual(const struct vmemdev_balloon *balloon)
 }
 
 void vmemdev_balloon_get_counts(const struct vmemdev_balloon *balloon,
-			    struct vmemdev_balloon_counts *counts)
+				struct vmemdev_balloon_counts *counts)
 {
 	*counts = balloon->counts_;
 }

@@ -105,7 +105,8 @@ static bool next_run(const struct vmemdev_mem *m, uint64_t from, uint64_t end, b
 /* All plugged runs, the last range covering what does not fit (see mem.h). */
 static uint32_t plugged_ranges(struct vmemdev_mem *m)
 {
-	uint64_t end = m->region_size_ >> m->block_shift_;
+	/* Beyond the usable region nothing is plugged, nor is there if the sum is 0. */
+	uint64_t end = m->plugged_ > 0 ? m->usable_ >> m->block_shift_ : 0;
 	struct span run = { 0, 0 }, hull;
 	uint32_t count = 0;
 
@@ -123,7 +124,7 @@ static uint32_t plugged_ranges(struct vmemdev_mem *m)
 /* The host has done it: record it. A span is empty for "all". */
 static void record(struct vmemdev_mem *m, uint16_t type, struct span span)
 {
-	uint64_t end = m->region_size_ >> m->block_shift_;
+	bool revoked = type != REQ_PLUG && m->plugged_ > 0;
 
 	if (type == REQ_PLUG) {
 		bitmap_fill(m->bitmap_, span.first, span.end, true);
@@ -132,7 +133,8 @@ static void record(struct vmemdev_mem *m, uint16_t type, struct span span)
 		bitmap_fill(m->bitmap_, span.first, span.end, false);
 		m->plugged_ -= bytes(m, span.end - span.first);
 	} else {
-		bitmap_fill(m->bitmap_, 0, end, false);
+		if (revoked)
+			bitmap_fill(m->bitmap_, 0, m->usable_ >> m->block_shift_, false);
 		m->plugged_ = 0;
 		/* The one moment at which the usable region may shrink (5.15.4.2). */
 		m->usable_ = usable_for(m, m->requested_);
@@ -140,7 +142,7 @@ static void record(struct vmemdev_mem *m, uint16_t type, struct span span)
 	/* Two halves of a 64-bit field may be read around this, but nobody is notified. */
 	m->device_.config_stale_ = 1;
 	/* Rings in blocks that went away must be noticed before they are used again. */
-	if (type != REQ_PLUG)
+	if (revoked)
 		vmemdev_guest_changed(m->device_.guest_);
 	if (m->ops_->plugged != NULL)
 		m->ops_->plugged(m->ctx_, m->plugged_);
@@ -206,8 +208,7 @@ static uint16_t serve(struct vmemdev_mem *m, const struct request *req, uint16_t
 	if (!all_are(m, span, req->type == REQ_UNPLUG))
 		return RESP_ERROR;
 	/* The guest may hold more than is requested of it now: no difference is taken. */
-	if (req->type == REQ_PLUG &&
-	    m->plugged_ + bytes(m, span.end - span.first) > m->requested_)
+	if (req->type == REQ_PLUG && m->plugged_ + bytes(m, span.end - span.first) > m->requested_)
 		return RESP_NACK;
 	return change(m, req->type, span);
 }
@@ -330,12 +331,6 @@ static bool waiting(const struct vmemdev_device *dev)
 	return ((const struct vmemdev_mem *)dev)->waiting_;
 }
 
-/* Blocks stay as they are (5.15.5.2). */
-static void reset(struct vmemdev_device *dev)
-{
-	(void)dev;
-}
-
 /* 5.15.6.2: here, and only here, blocks are unplugged without a request. */
 static int system_reset(struct vmemdev_device *dev)
 {
@@ -378,18 +373,20 @@ static bool features_ok(const struct vmemdev_device *dev, uint64_t accepted)
 	return !m->inaccessible_ || (accepted & VMEMDEV_MEM_F_UNPLUGGED_INACCESSIBLE);
 }
 
+_Static_assert(CONFIG_SIZE <= DEVICE_CONFIG_MAX, "configuration space");
+
+/* No reset: blocks stay as they are (5.15.5.2). */
 static const struct vmemdev_class class = {
 	.id = 24,
 	.config_size = CONFIG_SIZE,
-	.may_offer = VMEMDEV_F_RING_PACKED | VMEMDEV_F_NOTIFICATION_DATA |
-		     VMEMDEV_F_ACCESS_PLATFORM,
+	.may_offer =
+		VMEMDEV_F_RING_PACKED | VMEMDEV_F_NOTIFICATION_DATA | VMEMDEV_F_ACCESS_PLATFORM,
 	.offer = VMEMDEV_F_INDIRECT_DESC | VMEMDEV_F_EVENT_IDX | VMEMDEV_F_IN_ORDER |
 		 VMEMDEV_F_RING_RESET,
 	.config_read = config_read,
 	.features_ok = features_ok,
 	.process = process,
 	.queue_reset = queue_reset,
-	.reset = reset,
 	.waiting = waiting,
 	.system_reset = system_reset,
 };
@@ -430,7 +427,8 @@ static int check_config(const struct vmemdev_mem_config *config)
 		return VMEMDEV_E_SIZE;
 	if ((config->addr & (config->block_size - 1)) != 0)
 		return VMEMDEV_E_ALIGN;
-	if (config->bitmap_words < vmemdev_mem_bitmap_words(config->region_size, config->block_size))
+	if (config->bitmap_words <
+	    vmemdev_mem_bitmap_words(config->region_size, config->block_size))
 		return VMEMDEV_E_NOSPC;
 	return device_check(&class, &config->device);
 }
@@ -466,8 +464,8 @@ int vmemdev_mem_init(struct vmemdev_mem *mem, size_t mem_size,
 	slack = given.slack != 0 ? given.slack : default_slack;
 	mem->slack_ = (slack + given.block_size - 1) & ~(given.block_size - 1);
 	mem->usable_ = usable_for(mem, 0);
-	mem->node_ = given.node;
-	mem->has_node_ = given.has_node;
+	/* Optional fields of features that are not offered read 0 (2.5). */
+	mem->node_ = given.has_node ? given.node : 0;
 	mem->inaccessible_ = given.unplugged_inaccessible;
 	bitmap_fill(mem->bitmap_, 0, given.region_size >> mem->block_shift_, false);
 	return 0;

@@ -49,7 +49,8 @@ bool vector_probe(size_t page_size)
 	if (at == MAP_FAILED)
 		return false;
 	memset(at, 1, size);
-	advise_vector((const struct iovec[]){{at, page_size}, {at + 2 * page_size, page_size}}, 2);
+	advise_vector(
+		(const struct iovec[]){ { at, page_size }, { at + 2 * page_size, page_size } }, 2);
 	works = at[0] == 0 && at[page_size] == 1 && at[2 * page_size] == 0;
 	munmap(at, size);
 	return works;
@@ -73,16 +74,17 @@ static int refused(const struct batch *batch, const struct vmemdev_linux_ram *ra
 	int code = errno;
 
 	if (code == EINVAL && ram->page_size != batch->memory->page_size_)
-		advice = "private huge pages want Linux 5.18: use a shared MEMFD on older ones; and "
-			 "do not lock guest memory (mlock)";
+		advice =
+			"private huge pages want Linux 5.18: use a shared MEMFD on older ones; and "
+			"do not lock guest memory (mlock)";
 	else if (code == EINVAL)
 		advice = "do not lock guest memory (mlock, mlockall), or mark it keep";
 	else if (code == EPERM)
 		advice = "remove the memfd's F_SEAL_WRITE or the file's immutable mark, or mark it "
 			 "keep";
 	return memory_fail(batch->memory, VMEMDEV_E_HOST, code,
-		"discarding %zu bytes at 0x%" PRIx64 ": %s: %s: %s", piece->iov_len, gpa, call,
-		strerror(code), advice);
+			   "discarding %zu bytes at 0x%" PRIx64 ": %s: %s: %s", piece->iov_len, gpa,
+			   call, strerror(code), advice);
 }
 
 /* Give back one piece by the one call that frees its backing, and by no second one. */
@@ -105,8 +107,9 @@ static int discard_piece(struct batch *batch, const struct vmemdev_linux_ram *ra
 	}
 	if (result != 0)
 		return refused(batch, ram, piece,
-			       !ram->shared ? "madvise(MADV_DONTNEED)" :
-			       ram->fd >= 0 ? "fallocate(PUNCH_HOLE)" : "madvise(MADV_REMOVE)");
+			       !ram->shared   ? "madvise(MADV_DONTNEED)"
+			       : ram->fd >= 0 ? "fallocate(PUNCH_HOLE)"
+					      : "madvise(MADV_REMOVE)");
 	batch->did.bytes += piece->iov_len;
 	return 0;
 }
@@ -148,7 +151,8 @@ static int flush_vectored(struct batch *batch)
 	while (i < batch->count && err == 0) {
 		size_t total = 0;
 
-		for (end = i; end < batch->count && batch->pieces[end].iov_len <= limit - total; end++)
+		for (end = i; end < batch->count && batch->pieces[end].iov_len <= limit - total;
+		     end++)
 			total += batch->pieces[end].iov_len;
 		if (end < i + 2) {
 			end = i + 1;
@@ -165,15 +169,16 @@ static int flush_vectored(struct batch *batch)
 /* Shell's sort: libc's may allocate. Arrays come nearly in order, up or down. */
 static void sort(struct iovec *pieces, uint32_t count)
 {
-	static const uint32_t gaps[] = {701, 301, 132, 57, 23, 10, 4, 1};
+	static const uint32_t gaps[] = { 701, 301, 132, 57, 23, 10, 4, 1 };
 
 	for (size_t g = 0; g < sizeof(gaps) / sizeof(gaps[0]); g++) {
 		for (uint32_t i = gaps[g]; i < count; i++) {
 			struct iovec piece = pieces[i];
 			uint32_t j = i;
 
-			for (; j >= gaps[g] && (uintptr_t)pieces[j - gaps[g]].iov_base >
-					       (uintptr_t)piece.iov_base; j -= gaps[g])
+			for (; j >= gaps[g] &&
+			       (uintptr_t)pieces[j - gaps[g]].iov_base > (uintptr_t)piece.iov_base;
+			     j -= gaps[g])
 				pieces[j] = pieces[j - gaps[g]];
 			pieces[j] = piece;
 		}
@@ -189,8 +194,8 @@ static uint32_t merge(struct iovec *pieces, uint32_t count)
 		if ((uintptr_t)pieces[i].iov_base > (uintptr_t)end_of(&pieces[last]))
 			pieces[++last] = pieces[i];
 		else if ((uintptr_t)end_of(&pieces[i]) > (uintptr_t)end_of(&pieces[last]))
-			pieces[last].iov_len = (size_t)(end_of(&pieces[i]) -
-							(uint8_t *)pieces[last].iov_base);
+			pieces[last].iov_len =
+				(size_t)(end_of(&pieces[i]) - (uint8_t *)pieces[last].iov_base);
 	}
 	return last + 1;
 }
@@ -213,7 +218,8 @@ static void settle(struct batch *batch, const struct vmemdev_linux_ram *ram)
 		len = len > head ? (len - head) / page * page : 0;
 		batch->did.bytes_left += pieces[i].iov_len - len;
 		if (len > 0)
-			pieces[kept++] = (struct iovec){(uint8_t *)pieces[i].iov_base + head, len};
+			pieces[kept++] =
+				(struct iovec){ (uint8_t *)pieces[i].iov_base + head, len };
 	}
 	batch->first = batch->count = batch->first + kept;
 }
@@ -237,7 +243,7 @@ static int flush(struct batch *batch, const struct vmemdev_linux_ram *ram)
 }
 
 bool ram_clip(const struct vmemdev_linux_ram *ram, const struct vmemdev_range *range,
-		 struct iovec *part)
+	      struct iovec *part)
 {
 	uint64_t start = range->gpa > ram->gpa ? range->gpa : ram->gpa;
 	uint64_t last = range->gpa + (range->len - 1);
@@ -305,28 +311,31 @@ static bool holds(const struct vmemdev_linux_memory *memory, uint64_t gpa)
 }
 
 int ranges_check(struct vmemdev_linux_memory *memory, const struct vmemdev_range *ranges,
-			uint32_t count)
+		 uint32_t count)
 {
 	if (ranges == NULL && count > 0)
 		return memory_fail(memory, VMEMDEV_E_INVAL, 0,
-			"discarding or bringing %" PRIu32 " ranges: the array is NULL: pass one",
-			count);
+				   "discarding or bringing %" PRIu32
+				   " ranges: the array is NULL: pass one",
+				   count);
 	for (uint32_t i = 0; i < count; i++) {
 		uint64_t gpa = ranges[i].gpa, len = ranges[i].len;
 
 		if (len > 0 && len - 1 <= UINT64_MAX - gpa && holds(memory, gpa) &&
 		    holds(memory, gpa + (len - 1)))
 			continue;
-		return memory_fail(memory, VMEMDEV_E_SIZE, 0,
+		return memory_fail(
+			memory, VMEMDEV_E_SIZE, 0,
 			"range %" PRIu32 " of %" PRIu32 ", 0x%" PRIx64 " with %" PRIu64 " bytes, "
 			"does not begin and end in guest memory: cut it to the regions; nothing was "
-			"done", i, count, gpa, len);
+			"done",
+			i, count, gpa, len);
 	}
 	return 0;
 }
 
-int vmemdev_linux_discard(struct vmemdev_linux_memory *memory,
-			  const struct vmemdev_range *ranges, uint32_t count)
+int vmemdev_linux_discard(struct vmemdev_linux_memory *memory, const struct vmemdev_range *ranges,
+			  uint32_t count)
 {
 	struct batch batch;
 	int err;
@@ -337,7 +346,7 @@ int vmemdev_linux_discard(struct vmemdev_linux_memory *memory,
 	if (err != 0 || count == 0)
 		return err;
 	batch.memory = memory;
-	batch.did = (struct vmemdev_linux_counts){0};
+	batch.did = (struct vmemdev_linux_counts){ 0 };
 	batch.first = batch.count = 0;
 	/* Shared stretches first: from then on the batch belongs to the private ones. */
 	for (uint32_t pass = 0; pass < 2; pass++) {

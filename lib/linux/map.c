@@ -51,21 +51,26 @@ static int file_page_size(struct vmemdev_linux_memory *memory,
 
 	if (fstat(config->fd, &status) != 0 || fstatfs(config->fd, &system) != 0)
 		return memory_fail(memory, VMEMDEV_E_INVAL, errno,
-			"guest memory at 0x%" PRIx64 ": fd %d: %s: pass the descriptor of an open "
-			"file", config->gpa, config->fd, strerror(errno));
+				   "guest memory at 0x%" PRIx64
+				   ": fd %d: %s: pass the descriptor of an open "
+				   "file",
+				   config->gpa, config->fd, strerror(errno));
 	if (!S_ISREG(status.st_mode))
 		return memory_fail(memory, VMEMDEV_E_INVAL, 0,
-			"guest memory at 0x%" PRIx64 ": fd %d is no regular file (mode 0%o): open a "
-			"file on a disk, tmpfs or hugetlbfs", config->gpa, config->fd,
-			(unsigned)status.st_mode);
+				   "guest memory at 0x%" PRIx64
+				   ": fd %d is no regular file (mode 0%o): open a "
+				   "file on a disk, tmpfs or hugetlbfs",
+				   config->gpa, config->fd, (unsigned)status.st_mode);
 	*page_size = memory->page_size_;
 	if ((uint32_t)system.f_type == HUGETLBFS_MAGIC)
 		*page_size = (uint64_t)system.f_bsize;
 	if (config->page_size != 0 && config->page_size != *page_size)
-		return memory_fail(memory, VMEMDEV_E_SIZE, 0,
+		return memory_fail(
+			memory, VMEMDEV_E_SIZE, 0,
 			"guest memory at 0x%" PRIx64 ": page_size is %" PRIu64 ", but the file's "
 			"pages have %" PRIu64 " bytes: leave it 0, or take a file on a hugetlbfs "
-			"with such pages", config->gpa, config->page_size, *page_size);
+			"with such pages",
+			config->gpa, config->page_size, *page_size);
 	return 0;
 }
 
@@ -80,10 +85,12 @@ int ram_page_size(struct vmemdev_linux_memory *memory,
 	if (*page_size == memory->page_size_)
 		return 0;
 	if ((page & (page - 1)) != 0 || huge_number(page, "nr_hugepages") < 0)
-		return memory_fail(memory, VMEMDEV_E_SIZE, 0,
+		return memory_fail(
+			memory, VMEMDEV_E_SIZE, 0,
 			"guest memory at 0x%" PRIx64 ": page_size is %" PRIu64 ", and this kernel "
 			"has no such pages: set 0 for pages of %" PRIu64 ", or one of the sizes in "
-			"/sys/kernel/mm/hugepages", config->gpa, page, memory->page_size_);
+			"/sys/kernel/mm/hugepages",
+			config->gpa, page, memory->page_size_);
 	return 0;
 }
 
@@ -115,7 +122,8 @@ static int refused(struct vmemdev_linux_memory *memory, const struct vmemdev_lin
 	uint64_t page = ram->page_size;
 
 	if (page != memory->page_size_ && code == ENOMEM)
-		return memory_fail(memory, VMEMDEV_E_HOST, code,
+		return memory_fail(
+			memory, VMEMDEV_E_HOST, code,
 			"guest memory at 0x%" PRIx64 ": %" PRIu64 " huge pages of %" PRIu64 " KiB "
 			"are needed, and %ld of %ld are free: reserve more in /sys/kernel/mm/"
 			"hugepages/hugepages-%" PRIu64 "kB/nr_hugepages, or set no_reserve",
@@ -123,10 +131,11 @@ static int refused(struct vmemdev_linux_memory *memory, const struct vmemdev_lin
 			huge_number(page, "free_hugepages"), huge_number(page, "nr_hugepages"),
 			page / 1024);
 	return memory_fail(memory, VMEMDEV_E_HOST, code,
-		"guest memory at 0x%" PRIx64 ", %" PRIu64 " bytes: %s: %s%s", ram->gpa, ram->size,
-		what, strerror(code),
-		code == ENOMEM ? ": make it smaller, or raise the limits (ulimit -v, "
-				 "vm.overcommit_memory, vm.max_map_count)" : "");
+			   "guest memory at 0x%" PRIx64 ", %" PRIu64 " bytes: %s: %s%s", ram->gpa,
+			   ram->size, what, strerror(code),
+			   code == ENOMEM ? ": make it smaller, or raise the limits (ulimit -v, "
+					    "vm.overcommit_memory, vm.max_map_count)"
+					  : "");
 }
 
 /* A memfd that nobody can shorten under the guest: that would end us with SIGBUS. */
@@ -160,24 +169,29 @@ static int check_file(struct vmemdev_linux_memory *memory, const struct vmemdev_
 	size = (uint64_t)status.st_size;
 	if (end < ram->size || end > size)
 		return memory_fail(memory, VMEMDEV_E_SIZE, 0,
-			"guest memory at 0x%" PRIx64 ": the file has %" PRIu64 " bytes, and %" PRIu64
-			" from offset %" PRIu64 " are asked for: make the file longer (truncate) or "
-			"the memory smaller", ram->gpa, size, ram->size, ram->file_offset);
+				   "guest memory at 0x%" PRIx64 ": the file has %" PRIu64
+				   " bytes, and %" PRIu64 " from offset %" PRIu64
+				   " are asked for: make the file longer (truncate) or "
+				   "the memory smaller",
+				   ram->gpa, size, ram->size, ram->file_offset);
 	if (access == O_WRONLY || (ram->shared && access != O_RDWR))
 		return memory_fail(memory, VMEMDEV_E_INVAL, 0,
-			"guest memory at 0x%" PRIx64 ": fd %d was opened %s: open it O_RDWR%s",
-			ram->gpa, ram->fd, access == O_WRONLY ? "O_WRONLY" : "O_RDONLY",
-			access == O_WRONLY ? "" : ", or map it VMEMDEV_LINUX_PRIVATE");
+				   "guest memory at 0x%" PRIx64
+				   ": fd %d was opened %s: open it O_RDWR%s",
+				   ram->gpa, ram->fd, access == O_WRONLY ? "O_WRONLY" : "O_RDONLY",
+				   access == O_WRONLY ? "" : ", or map it VMEMDEV_LINUX_PRIVATE");
 	if (!ram->shared || ram->keep)
 		return 0;
 	/* Beyond the file's end a hole changes nothing, but is refused where none can be. */
 	size = (size + page - 1) / page * page;
 	if (fallocate(ram->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)size,
 		      (off_t)page) != 0)
-		return memory_fail(memory, VMEMDEV_E_HOST, errno,
+		return memory_fail(
+			memory, VMEMDEV_E_HOST, errno,
 			"guest memory at 0x%" PRIx64 ": fd %d: punching holes: %s: without them "
 			"nothing can be discarded: use ext4, xfs, btrfs, tmpfs or hugetlbfs, or set "
-			"keep", ram->gpa, ram->fd, strerror(errno));
+			"keep",
+			ram->gpa, ram->fd, strerror(errno));
 	return 0;
 }
 
@@ -216,8 +230,8 @@ static int map_pages(struct vmemdev_linux_memory *memory,
 	host = reserve(ram);
 	if (host == MAP_FAILED)
 		return refused(memory, ram, errno, "reserving address space");
-	ram->host = mmap(host, size, PROT_READ | PROT_WRITE, flags, ram->fd,
-			 (off_t)ram->file_offset);
+	ram->host =
+		mmap(host, size, PROT_READ | PROT_WRITE, flags, ram->fd, (off_t)ram->file_offset);
 	if (ram->host != MAP_FAILED) {
 		if (!config->transparent_huge || madvise(host, size, MADV_HUGEPAGE) == 0)
 			return 0;

@@ -29,7 +29,7 @@ static void unlock(struct vmemdev_linux_memory *memory)
 
 int memory_fail(struct vmemdev_linux_memory *memory, int err, int code, const char *format, ...)
 {
-	struct vmemdev_linux_error error = {.code = code};
+	struct vmemdev_linux_error error = { .code = code };
 	va_list args;
 
 	va_start(args, format);
@@ -57,7 +57,8 @@ void memory_count(struct vmemdev_linux_memory *memory, const struct vmemdev_linu
 
 /*
  * Copy a caller's config, which may be of an older or newer release: what it lacks is
- * zero, and what we do not know must be.
+ * zero, and what we do not know must be. The pure library has the same rule in a
+ * function of its own, which nobody outside it may call.
  */
 static int take(void *dst, size_t size, size_t oldest, const void *src)
 {
@@ -88,7 +89,7 @@ static bool all_zero(const uint8_t *bytes, size_t size)
 int vmemdev_linux_memory_init(struct vmemdev_linux_memory *memory, size_t memory_size,
 			      const struct vmemdev_linux_config *config)
 {
-	struct vmemdev_linux_config given = {.struct_size = sizeof(given)};
+	struct vmemdev_linux_config given = { .struct_size = sizeof(given) };
 	int err;
 
 	if (memory == NULL)
@@ -121,26 +122,34 @@ static int check_values(struct vmemdev_linux_memory *memory,
 {
 	if (c->backing > VMEMDEV_LINUX_FILE)
 		return memory_fail(memory, VMEMDEV_E_INVAL, 0,
-			"guest memory at 0x%" PRIx64 ": backing is %" PRIu32 ": set it to "
-			"VMEMDEV_LINUX_ANONYMOUS, MEMFD or FILE", c->gpa, c->backing);
+				   "guest memory at 0x%" PRIx64 ": backing is %" PRIu32
+				   ": set it to "
+				   "VMEMDEV_LINUX_ANONYMOUS, MEMFD or FILE",
+				   c->gpa, c->backing);
 	if (c->mapping > VMEMDEV_LINUX_PRIVATE)
 		return memory_fail(memory, VMEMDEV_E_INVAL, 0,
-			"guest memory at 0x%" PRIx64 ": mapping is %" PRIu32 ": set it to "
-			"VMEMDEV_LINUX_USUAL, SHARED or PRIVATE", c->gpa, c->mapping);
+				   "guest memory at 0x%" PRIx64 ": mapping is %" PRIu32
+				   ": set it to "
+				   "VMEMDEV_LINUX_USUAL, SHARED or PRIVATE",
+				   c->gpa, c->mapping);
 	if (!all_zero(c->pad_, sizeof(c->pad_)))
 		return memory_fail(memory, VMEMDEV_E_INVAL, 0,
-			"guest memory at 0x%" PRIx64 ": the padding of the config is not zero: "
-			"zero the whole struct before you set what you need", c->gpa);
+				   "guest memory at 0x%" PRIx64
+				   ": the padding of the config is not zero: "
+				   "zero the whole struct before you set what you need",
+				   c->gpa);
 	if (c->backing != VMEMDEV_LINUX_FILE && c->file_offset != 0)
 		return memory_fail(memory, VMEMDEV_E_INVAL, 0,
-			"guest memory at 0x%" PRIx64 ": file_offset is %" PRIu64 ", but there is no "
-			"file: leave it 0, or set backing to VMEMDEV_LINUX_FILE", c->gpa,
-			c->file_offset);
+				   "guest memory at 0x%" PRIx64 ": file_offset is %" PRIu64
+				   ", but there is no "
+				   "file: leave it 0, or set backing to VMEMDEV_LINUX_FILE",
+				   c->gpa, c->file_offset);
 	if (c->transparent_huge && (c->page_size != 0 || c->backing == VMEMDEV_LINUX_FILE))
 		return memory_fail(memory, VMEMDEV_E_INVAL, 0,
-			"guest memory at 0x%" PRIx64 ": transparent_huge is set with %s: it is for "
-			"ANONYMOUS and MEMFD with page_size 0; drop one of the two", c->gpa,
-			c->page_size != 0 ? "a page_size" : "a file");
+				   "guest memory at 0x%" PRIx64
+				   ": transparent_huge is set with %s: it is for "
+				   "ANONYMOUS and MEMFD with page_size 0; drop one of the two",
+				   c->gpa, c->page_size != 0 ? "a page_size" : "a file");
 	return 0;
 }
 
@@ -150,23 +159,29 @@ static int check_place(struct vmemdev_linux_memory *memory,
 {
 	if (c->size == 0 || c->size % page != 0)
 		return memory_fail(memory, VMEMDEV_E_SIZE, 0,
-			"guest memory at 0x%" PRIx64 ": size is %" PRIu64 " bytes: it must be a "
-			"multiple of the page size, %" PRIu64 ", and above 0; the next one is %"
-			PRIu64, c->gpa, c->size, page, (c->size / page + 1) * page);
+				   "guest memory at 0x%" PRIx64 ": size is %" PRIu64
+				   " bytes: it must be a "
+				   "multiple of the page size, %" PRIu64
+				   ", and above 0; the next one is %" PRIu64,
+				   c->gpa, c->size, page, (c->size / page + 1) * page);
 	if (c->gpa % page != 0)
-		return memory_fail(memory, VMEMDEV_E_ALIGN, 0,
+		return memory_fail(
+			memory, VMEMDEV_E_ALIGN, 0,
 			"guest memory at 0x%" PRIx64 ": the address is no multiple of the page "
 			"size, %" PRIu64 ": move it to 0x%" PRIx64 " or choose smaller pages",
 			c->gpa, page, c->gpa - c->gpa % page);
 	if (c->size - 1 > UINT64_MAX - c->gpa || c->size > PTRDIFF_MAX)
 		return memory_fail(memory, VMEMDEV_E_SIZE, 0,
-			"guest memory at 0x%" PRIx64 ": size 0x%" PRIx64 " passes the end of the "
-			"address space: make it smaller", c->gpa, c->size);
+				   "guest memory at 0x%" PRIx64 ": size 0x%" PRIx64
+				   " passes the end of the "
+				   "address space: make it smaller",
+				   c->gpa, c->size);
 	if (c->file_offset % page != 0)
 		return memory_fail(memory, VMEMDEV_E_ALIGN, 0,
-			"guest memory at 0x%" PRIx64 ": file_offset %" PRIu64 " is no multiple of "
-			"the page size, %" PRIu64 ": move the data in the file", c->gpa,
-			c->file_offset, page);
+				   "guest memory at 0x%" PRIx64 ": file_offset %" PRIu64
+				   " is no multiple of "
+				   "the page size, %" PRIu64 ": move the data in the file",
+				   c->gpa, c->file_offset, page);
 	return 0;
 }
 
@@ -178,18 +193,22 @@ static int check_neighbours(struct vmemdev_linux_memory *memory,
 
 	if (memory->count_ == VMEMDEV_LINUX_RAM_MAX)
 		return memory_fail(memory, VMEMDEV_E_NOSPC, 0,
-			"guest memory at 0x%" PRIx64 ": there are %d stretches already, and no "
-			"more fit: join some", c->gpa, VMEMDEV_LINUX_RAM_MAX);
+				   "guest memory at 0x%" PRIx64
+				   ": there are %d stretches already, and no "
+				   "more fit: join some",
+				   c->gpa, VMEMDEV_LINUX_RAM_MAX);
 	for (i = 0; i < memory->count_; i++) {
 		const struct vmemdev_linux_ram *ram = &memory->ram_[i];
 
 		if (c->gpa < ram->gpa && ram->gpa - c->gpa >= c->size)
 			break;
 		if (c->gpa < ram->gpa || c->gpa - ram->gpa < ram->size)
-			return memory_fail(memory, VMEMDEV_E_OVERLAP, 0,
+			return memory_fail(
+				memory, VMEMDEV_E_OVERLAP, 0,
 				"guest memory at 0x%" PRIx64 " to 0x%" PRIx64 " overlaps the "
 				"stretch at 0x%" PRIx64 " to 0x%" PRIx64 ": move or shorten one "
-				"of them", c->gpa, c->gpa + (c->size - 1), ram->gpa,
+				"of them",
+				c->gpa, c->gpa + (c->size - 1), ram->gpa,
 				ram->gpa + (ram->size - 1));
 	}
 	*index = i;
@@ -227,14 +246,15 @@ int vmemdev_linux_add_ram(struct vmemdev_linux_memory *memory,
 		return VMEMDEV_E_INVAL;
 	if (config == NULL)
 		return memory_fail(memory, VMEMDEV_E_INVAL, 0,
-			"guest memory: the config is NULL: pass a "
-			"struct vmemdev_linux_ram_config");
+				   "guest memory: the config is NULL: pass a "
+				   "struct vmemdev_linux_ram_config");
 	if (take(&given, sizeof(given), RAM_CONFIG_SIZE_0_1, config) != 0)
-		return memory_fail(memory, VMEMDEV_E_ABI, 0,
+		return memory_fail(
+			memory, VMEMDEV_E_ABI, 0,
 			"guest memory: struct_size is %" PRIu32 ", this library's is %zu: set it "
 			"to sizeof(struct vmemdev_linux_ram_config), zero the rest, and build "
-			"against the header of the library in use", config->struct_size,
-			sizeof(given));
+			"against the header of the library in use",
+			config->struct_size, sizeof(given));
 	err = check_values(memory, &given);
 	if (err == 0)
 		err = ram_page_size(memory, &given, &page);
@@ -269,8 +289,7 @@ const struct vmemdev_linux_ram *vmemdev_linux_ram_at(const struct vmemdev_linux_
 	return index < memory->count_ ? &memory->ram_[index] : NULL;
 }
 
-struct vmemdev_region *vmemdev_linux_regions(struct vmemdev_linux_memory *memory,
-					     uint32_t *count)
+struct vmemdev_region *vmemdev_linux_regions(struct vmemdev_linux_memory *memory, uint32_t *count)
 {
 	*count = memory->count_;
 	return memory->regions_;
@@ -294,7 +313,7 @@ void vmemdev_linux_last_error(struct vmemdev_linux_memory *memory,
 }
 
 void vmemdev_linux_memory_get_counts(struct vmemdev_linux_memory *memory,
-				 struct vmemdev_linux_counts *counts)
+				     struct vmemdev_linux_counts *counts)
 {
 	lock(memory);
 	*counts = memory->counts_;

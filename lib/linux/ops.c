@@ -34,14 +34,15 @@ static int populate_part(struct vmemdev_linux_memory *memory, const struct vmemd
 		advice = "it wants Linux 5.14: leave populate unset on older ones";
 	}
 	return memory_fail(memory, err, code,
-		"bringing %zu bytes at 0x%" PRIx64 ": madvise(MADV_POPULATE_WRITE): %s: %s",
-		part->iov_len, gpa, strerror(code), advice);
+			   "bringing %zu bytes at 0x%" PRIx64
+			   ": madvise(MADV_POPULATE_WRITE): %s: %s",
+			   part->iov_len, gpa, strerror(code), advice);
 }
 
 static int populate(struct vmemdev_linux_memory *memory, const struct vmemdev_range *ranges,
 		    uint32_t count)
 {
-	struct vmemdev_linux_counts did = {0};
+	struct vmemdev_linux_counts did = { 0 };
 	struct iovec part;
 	int err = 0;
 
@@ -77,14 +78,14 @@ static int plug(void *ctx, const struct vmemdev_range *ranges, uint32_t count, u
 
 const struct vmemdev_balloon_ops *vmemdev_linux_balloon_ops(void)
 {
-	static const struct vmemdev_balloon_ops ops = {.inflate = discard};
+	static const struct vmemdev_balloon_ops ops = { .inflate = discard };
 
 	return &ops;
 }
 
 const struct vmemdev_mem_ops *vmemdev_linux_mem_ops(void)
 {
-	static const struct vmemdev_mem_ops ops = {.plug = plug, .unplug = discard};
+	static const struct vmemdev_mem_ops ops = { .plug = plug, .unplug = discard };
 
 	return &ops;
 }

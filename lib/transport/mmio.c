@@ -139,6 +139,7 @@ static uint32_t read_status(struct vmemdev_mmio *m)
 	return vmemdev_device_status(m->device_);
 }
 
+/* The upper bits are ignored (4.2.2), also where all that counts is whether it is 0. */
 static void write_status(struct vmemdev_mmio *m, uint32_t value)
 {
 	vmemdev_device_set_status(m->device_, (uint8_t)value);
@@ -152,7 +153,7 @@ static void set_half(struct vmemdev_mmio *m, enum part part, bool high, uint32_t
 
 	if (layout == NULL)
 		return;
-	address = part == PART_DESC     ? &layout->desc
+	address = part == PART_DESC	? &layout->desc
 		  : part == PART_DRIVER ? &layout->driver
 					: &layout->device;
 	if (high)

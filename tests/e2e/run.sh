@@ -65,8 +65,8 @@ stage()
 	cp "$build"/examples/kvm/toyvmm{,-ctl} "$work/stage/"
 	cp "$here/scenario.sh" "$work/stage/"
 	cp -r "$here/entries" "$work/stage/"
-	select_entries >"$work/stage/selection"
-	list=$(cut -d' ' -f2 "$work/stage/selection" | sort -u)
+	select_entries >"$work/selection"
+	list=$(cut -d' ' -f2 "$work/selection" | sort -u)
 	for series in $list; do
 		lab_kernel "$series"
 		lab_guest_image "$LAB_KERNEL" "$work/stage/$series" "$work"
@@ -92,6 +92,20 @@ show()
 	done
 }
 
+# One machine a guest, so that nothing is carried over from one to the next.
+run_guest()
+{
+	guest=$1
+	grep "^$guest " "$work/selection" >"$work/stage/selection"
+	lab_run_again "$work/stage" "$work" "$SECONDS_A_GUEST" show forget_results || true
+	cp "$work/guest.log" "$work/guest-$guest.log"
+}
+
+forget_results()
+{
+	sed -i "\\,^$guest/,d" "$work/results"
+}
+
 # Counts by what was selected, so that an entry that gave no result has failed.
 summary()
 {
@@ -106,8 +120,8 @@ summary()
 		SKIP*) skipped=$((skipped + 1)) reasons="${reasons:+$reasons; }$guest/$entry:${result#SKIP}" ;;
 		*) failed=$((failed + 1)) ;;
 		esac
-	done <"$work/stage/selection"
-	[ "$failed" -eq 0 ] || echo "the guests' consoles: $work/guest.log"
+	done <"$work/selection"
+	[ "$failed" -eq 0 ] || echo "the guests' consoles: $work/guest-*.log"
 	[ "$failed" -eq 0 ] && result=PASS || result=FAIL
 	echo "$result: $passed passed, $failed failed, $skipped skipped${reasons:+ ($reasons)}"
 	[ "$failed" -eq 0 ]
@@ -116,8 +130,8 @@ summary()
 [ -n "$build" ] || bad_usage "--build DIR is missing: a directory made by 'meson setup'"
 [ -x "$build/examples/kvm/toyvmm" ] ||
 	bad_usage "$build/examples/kvm/toyvmm is missing; build with 'meson compile -C $build', examples enabled"
-count=$(select_entries | cut -d' ' -f1 | uniq | wc -l)
-[ "$count" -gt 0 ] || bad_usage "--only '$only' matches no entry; --list shows them"
+guests=$(select_entries | cut -d' ' -f1 | uniq)
+[ -n "$guests" ] || bad_usage "--only '$only' matches no entry; --list shows them"
 build=$(cd "$build" && pwd)
 work=$build/e2e
 started=$SECONDS
@@ -125,6 +139,8 @@ lab_choose_place
 lab_guest_packages
 stage
 : >"$work/results"
-lab_say "running $(wc -l <"$work/stage/selection") entries in $count guests"
-lab_run "$work/stage" "$work" $((60 + count * SECONDS_A_GUEST)) show || true
+lab_say "running $(wc -l <"$work/selection") entries, in: ${guests//$'\n'/ }"
+for guest in $guests; do
+	run_guest "$guest"
+done
 summary

@@ -121,6 +121,7 @@ static void whole_pages_go(struct vmemdev_linux_memory *memory,
 	assert_true(is_filled(host + 3 * HUGE_PAGE, HUGE_PAGE, 0));
 }
 
+/* shows: BAL-INF-06 */
 static void anonymous_huge_pages_go_whole(void **state)
 {
 	struct vmemdev_linux_ram_config config = huge_config(VMEMDEV_LINUX_ANONYMOUS);

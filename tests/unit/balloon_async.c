@@ -137,34 +137,27 @@ static void tokens_that_are_not_outstanding_are_refused(void **state)
 }
 
 /* shows: RST-02 RST-03 RST-06 LNX-MMIO-01 BAL-GEN-09 */
-static void RST_03_late_work_after_a_reset_touches_nothing(void **state)
+static void RST_03_a_reset_calls_the_hosts_work_off_before_it_ends(void **state)
 {
 	struct rig *rig = *state;
 	uint64_t token = start(rig, INFLATEQ, PLAY_PFN, 8);
-	const struct host_call *call = host_call(rig, 0);
 	const uint32_t other = PLAY_PFN + 100;
-	uint64_t sum;
 
+	assert_int_equal(rig->host.cancels, 0);
 	drv_set_status(rig, 0);
+	assert_int_equal(rig->host.cancels, 1);
+	assert_true(rig->host.cancelled == token);
 	assert_int_equal(guest_driver_status(&rig->driver), 0);
-	assert_memory_equal(call->live, call->ranges, sizeof(call->ranges[0]));
 
-	/* a new driver, while the host still works on the ranges of the old one */
+	/* a new driver is served at once, and the old token means nothing any more */
 	drv_reset(rig);
 	drv_start(rig, 0);
-	pages_post(rig, INFLATEQ, &other, 1);
-	drv_kick(rig, INFLATEQ);
-	rig_run(rig);
-	assert_memory_equal(call->live, call->ranges, sizeof(call->ranges[0]));
-	sum = ram_sum(rig);
 	rig->host.answer = 0;
-	assert_int_equal(rig_complete(rig, token, 0), 0);
-	assert_int_equal(guest_queue_has_used(&rig->driver.queues[INFLATEQ]), ram_sum(rig) != sum);
-	rig_run(rig);
-	assert_int_equal(drv_used_count(rig, INFLATEQ), 1);
+	pages_send(rig, INFLATEQ, &other, 1);
 	assert_int_equal(host_last(rig)->count, 1);
 	assert_true(host_last(rig)->ranges[0].gpa == other * PAGE);
 	assert_int_equal(rig_complete(rig, token, 0), VMEMDEV_E_STATE);
+	assert_int_equal(rig->host.cancels, 1);
 }
 
 /* shows: RST-02 RST-03 */
@@ -177,7 +170,7 @@ static void RST_02_a_device_that_stays_reset_does_nothing_when_work_ends(void **
 	drv_set_status(rig, 0);
 	sum = ram_sum(rig);
 	drv_took_queue_irq(rig);
-	assert_int_equal(rig_complete(rig, token, 0), 0);
+	assert_int_equal(rig_complete(rig, token, 0), VMEMDEV_E_STATE);
 	rig_run(rig);
 	assert_true(ram_sum(rig) == sum);
 	assert_false(drv_took_queue_irq(rig));
@@ -194,21 +187,43 @@ static void VQR_05_a_queue_reset_drops_its_buffers_and_the_other_queue_goes_on(v
 	drv_reset(rig);
 	drv_start(rig, VMEMDEV_F_RING_RESET);
 	token = start(rig, INFLATEQ, PLAY_PFN, 8);
+	guest_driver_queue_reset(&rig->driver, DEFLATEQ);
+	assert_int_equal(rig->host.cancels, 0);
+	drv_open(rig, DEFLATEQ);
 	guest_driver_queue_reset(&rig->driver, INFLATEQ);
+	assert_int_equal(rig->host.cancels, 1);
+	assert_true(rig->host.cancelled == token);
 	assert_false(guest_driver_queue_ready(&rig->driver, INFLATEQ));
 	assert_true(guest_driver_queue_ready(&rig->driver, DEFLATEQ));
-	pages_post(rig, DEFLATEQ, &pfn, 1);
-	drv_kick(rig, DEFLATEQ);
-	rig_run(rig);
 	rig->host.answer = 0;
-	assert_int_equal(rig_complete(rig, token, 0), 0);
-	rig_run(rig);
-	assert_int_equal(drv_used_count(rig, DEFLATEQ), 1);
+	pages_send(rig, DEFLATEQ, &pfn, 1);
 	assert_true(host_last(rig)->op == HOST_DEFLATE);
+	assert_int_equal(rig_complete(rig, token, 0), VMEMDEV_E_STATE);
 	drv_open(rig, INFLATEQ);
 	assert_false(guest_queue_has_used(&rig->driver.queues[INFLATEQ]));
 	pages_send(rig, INFLATEQ, &pfn, 1);
 	assert_int_equal(rig->errors, 0);
+}
+
+/* A host that could not stop its work may not put it off either. */
+static void later_without_cancel_is_a_failure(void **state)
+{
+	struct rig *rig = *state;
+	struct vmemdev_balloon_ops ops = rig_balloon_ops;
+	struct vmemdev_balloon_config config;
+	struct vmemdev_balloon_counts counts;
+	const uint32_t pfn = PLAY_PFN;
+
+	ops.cancel = NULL;
+	rig_balloon_config(rig, &config);
+	config.ops = &ops;
+	rig_make_balloon(rig, &config);
+	drv_start(rig, 0);
+	rig->host.answer = VMEMDEV_LATER;
+	pages_send(rig, INFLATEQ, &pfn, 1);
+	vmemdev_balloon_get_counts(&rig->balloon, &counts);
+	assert_int_equal(counts.host_failures, 1);
+	assert_int_equal(rig_complete(rig, rig->host.token, 0), VMEMDEV_E_STATE);
 }
 
 /* A chain of more ranges than the scratch array takes is half done when LATER comes. */
@@ -308,8 +323,8 @@ static void RST_03_a_reset_in_the_middle_of_a_chain_forgets_the_rest(void **stat
 	token = rig->host.token;
 	drv_reset(rig);
 	drv_start(rig, 0);
+	assert_true(rig->host.cancelled == token);
 	rig->host.answer = 0;
-	assert_int_equal(rig_complete(rig, token, 0), 0);
 	assert_int_equal(rig_run(rig), 0);
 	assert_int_equal(rig->host.count, 1);
 	pages_send(rig, INFLATEQ, &other, 1);
@@ -334,17 +349,13 @@ static void STAT_08_after_FAILED_late_work_publishes_nothing(void **state)
 	assert_false(drv_took_queue_irq(rig));
 }
 
-static void a_system_reset_is_refused_while_the_host_works(void **state)
+static void a_system_reset_calls_the_hosts_work_off(void **state)
 {
 	struct rig *rig = *state;
 	uint64_t token = start(rig, INFLATEQ, PLAY_PFN, 8);
 
-	assert_int_equal(vmemdev_device_system_reset(rig->dev), VMEMDEV_E_STATE);
-	assert_int_equal(guest_driver_status(&rig->driver), DRV_LIVE);
-	assert_int_equal(rig_complete(rig, token, 0), 0);
-	rig_run(rig);
-	assert_int_equal(drv_used_count(rig, INFLATEQ), 1);
 	assert_int_equal(vmemdev_device_system_reset(rig->dev), 0);
+	assert_true(rig->host.cancelled == token);
 	assert_int_equal(guest_driver_status(&rig->driver), 0);
 }
 
@@ -357,7 +368,7 @@ int main(void)
 		TEST_RINGS(BAL_DEF_02_also_when_the_host_does_not_look_at_deflates,
 			   rig_setup_bare),
 		TEST_RINGS(tokens_that_are_not_outstanding_are_refused, setup_later),
-		TEST_ALL(RST_03_late_work_after_a_reset_touches_nothing, setup_later),
+		TEST_ALL(RST_03_a_reset_calls_the_hosts_work_off_before_it_ends, setup_later),
 		TEST_ALL(RST_02_a_device_that_stays_reset_does_nothing_when_work_ends,
 			 setup_later),
 		TEST_ALL(VQR_05_a_queue_reset_drops_its_buffers_and_the_other_queue_goes_on,
@@ -369,7 +380,8 @@ int main(void)
 		TEST_RINGS(RST_03_a_reset_in_the_middle_of_a_chain_forgets_the_rest,
 			   setup_small_scratch),
 		TEST_ALL(STAT_08_after_FAILED_late_work_publishes_nothing, setup_later),
-		TEST_RINGS(a_system_reset_is_refused_while_the_host_works, setup_later),
+		TEST_RINGS(a_system_reset_calls_the_hosts_work_off, setup_later),
+		TEST_RINGS(later_without_cancel_is_a_failure, rig_setup_bare),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -284,9 +284,38 @@ static void all_ring_options_give_the_same_ranges(void **state)
 	}
 }
 
+/*
+ * A chain that the budget cuts in two: what was gathered goes to the host in the run that
+ * found it to be memory, and not in a later one, when it may be memory no more.
+ */
+/* shows: HOST-BAL-01 HOST-BAL-02 */
+static void HOST_BAL_01_nothing_gathered_outlives_a_change_of_the_table(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t pfns[300];
+	uint32_t calls;
+
+	for (uint32_t i = 0; i < ARRAY_LEN(pfns); i++)
+		pfns[i] = PLAY_PFN + (i * 7) % 300;
+	pages_post(rig, INFLATEQ, pfns, ARRAY_LEN(pfns));
+	drv_kick(rig, INFLATEQ);
+	rig->window = true;
+	assert_int_equal(vmemdev_device_run(rig->dev, 1), 1);
+	calls = rig->host.count;
+	assert_true(calls > 0);
+	rig->memory.regions[0].flags = VMEMDEV_REGION_KEEP;
+	vmemdev_guest_changed(&rig->memory.guest);
+	assert_int_equal(vmemdev_device_run(rig->dev, 64), 0);
+	rig->window = false;
+	assert_int_equal(rig->host.count, calls);
+	assert_int_equal(drv_used_count(rig, INFLATEQ), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST_RINGS(HOST_BAL_01_nothing_gathered_outlives_a_change_of_the_table,
+			   rig_setup_balloon_live),
 		TEST_ALL(BAL_INF_01_page_numbers_name_pages_in_64_bits, setup_high),
 		TEST_ALL(BAL_INF_03_the_host_is_told_before_the_buffer_is_used,
 			 rig_setup_balloon_live),

@@ -90,6 +90,7 @@ static void check_new_target(struct rig *rig, bool config)
 	assert_true(config || rig->way.mmio);
 	vmemdev_device_config_read(rig->dev, BAL_NUM_PAGES, bytes, sizeof(bytes));
 	assert_int_equal(bytes[0], 7);
+	assert_int_not_equal(vmemdev_device_config_generation(rig->dev), rig->seen_generation);
 	rig->ctx = rig;
 }
 
@@ -98,6 +99,7 @@ static void CFG_04_a_host_change_is_notified_after_it_can_be_read(void **state)
 {
 	struct rig *rig = *state;
 
+	rig->seen_generation = vmemdev_device_config_generation(rig->dev);
 	rig->irq_hook = check_new_target;
 	want(rig, 7 * PAGE);
 	rig->irq_hook = NULL;

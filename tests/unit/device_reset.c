@@ -125,7 +125,7 @@ static void RST_05_reset_works_from_every_state(void **state)
 			guest_driver_queue_reset(&rig->driver, INFLATEQ);
 		drv_reset(rig);
 		if (depth == 7)
-			assert_int_equal(rig_complete(rig, token, 0), 0);
+			assert_int_equal(rig_complete(rig, token, 0), VMEMDEV_E_STATE);
 		expect_power_on(rig, &first);
 		assert_int_equal(vmemdev_device_fault(rig->dev), 0);
 		guest_place_release(&rig->memory, mark);

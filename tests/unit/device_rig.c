@@ -61,6 +61,14 @@ static void on_actual(void *ctx, uint64_t bytes)
 	record_value(ctx, HOST_ACTUAL, bytes);
 }
 
+static void on_cancel(void *ctx, uint64_t token)
+{
+	struct rig *rig = ctx;
+
+	rig->host.cancelled = token;
+	rig->host.cancels++;
+}
+
 static int on_plug(void *ctx, const struct vmemdev_range *ranges, uint32_t count, uint64_t token)
 {
 	return record_ranges(ctx, HOST_PLUG, ranges, count, token);
@@ -96,7 +104,11 @@ static void on_interrupt(void *ctx, bool config, uint16_t queue)
 }
 
 const struct vmemdev_balloon_ops rig_balloon_ops = {
-	.inflate = on_inflate, .deflate = on_deflate, .actual = on_actual};
+	.inflate = on_inflate,
+	.deflate = on_deflate,
+	.cancel = on_cancel,
+	.actual = on_actual,
+};
 const struct vmemdev_mem_ops rig_mem_ops = {
 	.plug = on_plug, .unplug = on_unplug, .plugged = on_plugged};
 

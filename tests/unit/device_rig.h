@@ -72,6 +72,8 @@ struct host {
 	int answer;                         /* what calls return */
 	void (*hook)(struct rig *rig, const struct host_call *call);
 	uint64_t token;                     /* of the newest call that has one */
+	uint64_t cancelled;                 /* the token that was last called off */
+	uint32_t cancels;
 };
 
 struct rig {
@@ -86,6 +88,7 @@ struct rig {
 	uint64_t bitmap[(MEM_BLOCKS + 63) / 64];
 	struct host host;
 	void *ctx; /* for hooks */
+	uint32_t seen_generation;
 	uint32_t seen_queue_irqs, seen_config_irqs;
 	void (*irq_hook)(struct rig *rig, bool config);
 	uint32_t errors;

@@ -144,7 +144,7 @@ static void tokens_that_are_not_outstanding_are_refused(void **state)
 }
 
 /* Each kind of reset ends the request for the guest, but not the work of the host. */
-/* shows: RST-02 RST-03 RST-06 MEM-INIT-02 LNX-MMIO-01 */
+/* shows: RST-02 RST-03 MEM-INIT-02 LNX-MMIO-01 */
 static void RST_03_late_work_after_a_reset_is_recorded_and_not_answered(void **state)
 {
 	struct rig *rig = *state;

@@ -705,6 +705,36 @@ static void HOST_VQ_13_what_was_read_stays_read(void **state)
 	rig_each(0, EVENT | ORDER, 256, change_body);
 }
 
+/*
+ * The pop has looked at a packed head's flags: what they say afterwards counts no more,
+ * neither as a longer list nor as a table.
+ */
+/* shows: HOST-VQ-13 VQ-SPLIT-12 */
+static void HOST_VQ_13_a_packed_heads_flags_are_read_once(void **state)
+{
+	static const uint16_t flags[] = { GUEST_NEXT, GUEST_INDIRECT, GUEST_WRITE, 0xffff };
+
+	(void)state;
+	for (uint32_t i = 0; i < COUNT(flags); i++) {
+		struct vmemdev_chain chain;
+		struct vmemdev_held held;
+		struct vq_rig rig;
+		uint16_t at;
+
+		rig_open(&rig, PACKED | VMEMDEV_F_INDIRECT_DESC, SIZE);
+		at = rig.q.avail;
+		slot(&rig, DATA, 4, 0);
+		guest_queue_publish(&rig.q);
+		assert_int_equal(vmemdev_vq_pop(&rig.vq, &chain), 1);
+		guest_queue_set(&rig.q, GUEST_DESC_FLAGS, at, flags[i]);
+		assert_int_equal(vmemdev_chain_read(&chain, NULL, 16), 4);
+		assert_int_equal(vmemdev_chain_finish(&chain, &held), 0);
+		assert_int_equal(held.slots, 1);
+		assert_int_equal(held.writable, 0);
+		rig_close(&rig);
+	}
+}
+
 /* Scribble over everything; the queue must survive and stay within its bounds. */
 static void scribble(uint64_t features, uint64_t seed, bool overlap)
 {
@@ -761,6 +791,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(HOST_VQ_01_impossible_index),
+		RIG_TEST(HOST_VQ_13_a_packed_heads_flags_are_read_once),
 		RIG_TEST(HOST_VQ_01_more_in_flight_than_the_ring_holds),
 		RIG_TEST(HOST_VQ_01_index_jumps_while_chains_wait),
 		RIG_TEST(HOST_VQ_02_evil_split_rings),

@@ -41,6 +41,18 @@ sample_forever()
 	done
 }
 
+# The same as vm_guest_memory, but from this moment, and an answer for certain.
+guest_memory_now()
+{
+	vm_guest memory | sed 's/.*MemTotal=\([0-9]*\) MemFree=\([0-9]*\) kB/\1 \2/'
+}
+
+guest_total_is()
+{
+	guest=$(guest_memory_now)
+	[ "${guest% *}" -eq "$1" ]
+}
+
 phase()
 {
 	PHASE=$1
@@ -64,7 +76,8 @@ row()
 	shift 2
 	until_true 15 "$@" || row_ok=FAIL DEMO_STATUS=1
 	host=$(vm_rss)
-	guest=$(vm_guest memory | sed 's/.*MemTotal=\([0-9]*\) MemFree=\([0-9]*\) kB/\1 \2/')
+	guest=$(guest_memory_now)
+	echo "@sample $(seconds) $guest $host"
 	guest="$(mib "${guest% *}")|$(mib "${guest#* }")"
 	echo "@row $PHASE|$row_target|$guest|$(mib "$host")|$row_expected|$row_ok"
 }
@@ -89,22 +102,25 @@ plugged_is()
 # Uses nearly all memory that is free in the guest, so that the host has to provide it.
 touch_all()
 {
-	free=$(vm_guest_memory)
+	free=$(guest_memory_now)
 	TOUCHED=$(((${free#* } / MIB - 40) / 16 * 16))
 	vm_guest fill "$TOUCHED" || give_up "the guest could not use $TOUCHED MiB"
 	vm_guest empty || give_up "the guest could not free its memory"
 }
 
+# set_balloon KB: until the device, and the guest's kernel too, say that it is so.
 set_balloon()
 {
 	vm_ctl set-balloon "$(($1 * 1024))" >/dev/null || give_up "toyvmm refused a balloon target"
-	until_true 60 balloon_is "$1" || give_up "the balloon did not come to $(mib "$1") MiB"
+	until_true 90 balloon_is "$1" || give_up "the balloon did not come to $(mib "$1") MiB"
+	until_true 20 guest_total_is $((TOTAL - $1)) || give_up "the guest's MemTotal is not as expected"
 }
 
 set_plugged()
 {
 	vm_ctl set-requested mem0 "$(($1 * 1024))" >/dev/null || give_up "toyvmm refused a request"
-	until_true 60 plugged_is "$1" || give_up "the guest did not come to $(mib "$1") MiB plugged"
+	until_true 90 plugged_is "$1" || give_up "the guest did not come to $(mib "$1") MiB plugged"
+	until_true 20 guest_total_is $((TOTAL + $1)) || give_up "the guest's MemTotal is not as expected"
 }
 
 START=$(clock)
@@ -113,6 +129,8 @@ phase boot
 # Without swiotlb, or else Linux sets 64 MiB aside because memory above 4 GiB may come.
 vm_start kernel "memhp_default_state=online_movable swiotlb=noforce" --memory 512M --cpus 1 --balloon \
 	--mem size=1G,block=2M,node=0 || give_up "the guest did not boot"
+TOTAL=$(guest_memory_now)
+TOTAL=${TOTAL% *}
 sample_forever &
 SAMPLER=$!
 row "512 MiB" "below $(mib $RAM) MiB" host_at_most $RAM

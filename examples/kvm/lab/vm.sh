@@ -7,6 +7,7 @@
 # functions below, and says what it finds in lines; some are tagged:
 #
 #   guest| TEXT       a line of the guest's console
+#   @alive            every few seconds, whatever the guest does
 #   @status N         the end: 0 if all went well
 
 VM_PID=        # the running toyvmm
@@ -48,7 +49,7 @@ vm_start()
 	VM_SERIAL=$((VM_SERIAL + 1))
 	VM_DIR=$VM_TMP/$VM_SERIAL
 	mkdir "$VM_DIR"
-	mkfifo "$VM_DIR/in"
+	mkfifo "$VM_DIR/in" "$VM_DIR/tail"
 	: >"$VM_DIR/console"
 	echo 0 >"$VM_DIR/sequence"
 	exec 3<>"$VM_DIR/in" # held open, or the guest would see its console end
@@ -56,7 +57,8 @@ vm_start()
 		--append "console=ttyS0 quiet panic=-1 ${VM_APPEND:-} $append" --control "$VM_DIR/control" "$@" \
 		<"$VM_DIR/in" >"$VM_DIR/console" 2>&1 3>&- &
 	VM_PID=$!
-	tail -n +1 -f "$VM_DIR/console" 3>&- | sed 's/\r*$//; s/^/guest| /' 3>&- &
+	sed 's/\r*$//; s/^/guest| /' <"$VM_DIR/tail" 3>&- &
+	tail -n +1 -f "$VM_DIR/console" >"$VM_DIR/tail" 3>&- &
 	VM_TAIL=$!
 	until_true "${VM_BOOT_SECONDS:-60}" vm_ready && vm_alive && return
 	vm_alive || say "toyvmm ended before the guest was ready"
@@ -163,6 +165,7 @@ vm_end()
 vm_finish()
 {
 	vm_kill
+	kill "$VM_PULSE" 2>/dev/null
 	rm -rf "$VM_TMP"
 	echo "@status $1"
 }
@@ -170,5 +173,9 @@ vm_finish()
 VM_TMP=$(mktemp -d /tmp/vm.XXXXXX)
 trap 'vm_finish $?' EXIT
 trap 'exit 1' INT TERM
+while sleep 5; do
+	echo @alive
+done &
+VM_PULSE=$!
 # shellcheck disable=SC1090
 . "./$1"
