@@ -11,7 +11,7 @@
  *
  * Trust: everything from the guest is hostile. The host sees only ranges that are
  * 4 KiB aligned and lie in memory that the guest-memory table holds and does not
- * mark VMEMDEV_REGION_KEEP. It may see a range twice, or a deflate without an
+ * mark VMEMDEV_REGION_KEEP or READONLY. It may see a range twice, or a deflate without an
  * inflate, and must stay safe. What the guest claims as its balloon's size decides
  * nothing.
  *
@@ -46,14 +46,16 @@ extern "C" {
 #define VMEMDEV_BALLOON_F_DEFLATE_ON_OOM (UINT64_C(1) << 2)
 
 /**
- * The host's side. inflate and deflate are called only inside vmemdev_device_run(),
- * actual inside the configuration write or reset that changes it, on their caller's
- * thread.
+ * The host's side. inflate and deflate are called only inside vmemdev_device_run();
+ * actual and cancel inside the configuration write or reset that causes them, so often
+ * on a vCPU's thread.
  *
  * inflate and deflate return 0, a negative VMEMDEV_E_*, or, if there is a cancel
  * callback, VMEMDEV_LATER: the work goes on and vmemdev_balloon_complete() with the same
  * @token will say how it ended. Until then @ranges stays as it is, the guest's buffers
- * are not used, and nothing else of the device is served.
+ * are not used, and nothing else of the device is served. Meanwhile the guest may unplug
+ * memory blocks there and the host may replace the table: before it takes that memory
+ * away, the host must have ended its own work on it.
  *
  * A host whose pages are larger than 4 KiB gives back only those of which a range holds
  * every part: it cuts ranges inwards to its own pages (5.5.6; lib/linux does so).
@@ -71,9 +73,10 @@ struct vmemdev_balloon_ops {
 	/**
 	 * The guest has reset the device or the queue while work was outstanding: its
 	 * pages are its own again. When this returns, which may be after waiting, the
-	 * host must not touch the ranges any more; @token is void. Called inside the
-	 * reset. Required of hosts that answer VMEMDEV_LATER; without it that answer
-	 * counts as a failure.
+	 * host must not touch the ranges any more; @token is void, and a completion that
+	 * crosses is answered VMEMDEV_E_STATE. Called inside the register write that
+	 * resets: do not wait here for a thread that waits to call a device. Required of
+	 * hosts that answer VMEMDEV_LATER; without it that answer counts as a failure.
 	 */
 	void (*cancel)(void *ctx, uint64_t token);
 	/** The guest says that its balloon now holds @bytes; 0 by a reset. Optional. */

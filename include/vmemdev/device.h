@@ -10,8 +10,9 @@
  * own makes them directly, and then needs no other header but its device's.
  *
  * The flow: register writes and kicks only note what the guest asked for. The work,
- * and with it each host callback, happens in vmemdev_device_run(), on the thread
- * that calls it and within the budget that it gives:
+ * and with it each host callback but those for which the device type's header names
+ * another place, happens in vmemdev_device_run(), on the thread that calls it and
+ * within the budget that it gives:
  *
  *     vmemdev_device_kick(dev, queue);               a doorbell rang
  *     while (vmemdev_device_run(dev, 64) > 0)        64 units of work at a time

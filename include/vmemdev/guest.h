@@ -29,7 +29,7 @@ enum vmemdev_access { VMEMDEV_READ = 1, VMEMDEV_WRITE = 2 };
 
 /** Properties of a region. */
 enum vmemdev_region_flag {
-	VMEMDEV_REGION_READONLY = 1, /* devices must not write here (ROM) */
+	VMEMDEV_REGION_READONLY = 1, /* devices must not write here, nor discard it (ROM) */
 	VMEMDEV_REGION_KEEP = 2      /* never handed out for discarding: pmem, shared, pinned */
 };
 
@@ -48,7 +48,11 @@ struct vmemdev_region {
 	uint32_t flags;       /* vmemdev_region_flag bits */
 };
 
-/** For hosts without a table, and for dirty logging. */
+/**
+ * For hosts without a table, and for dirty logging. Called on the thread of the device
+ * call that needs it, so at the same time where devices that share the object run so; must
+ * not call set_regions or changed.
+ */
 struct vmemdev_guest_ops {
 	/**
 	 * Host address of guest bytes [gpa, gpa + len), len > 0, or NULL if any
@@ -91,8 +95,8 @@ struct vmemdev_guest {
  * The regions must be in ascending order without overlap, and must stay as they
  * are until they are replaced.
  * returns: 0; VMEMDEV_E_ABI; VMEMDEV_E_INVAL (a NULL, an unknown flag, neither
- * table nor callbacks), VMEMDEV_E_SIZE (length 0, not a multiple of 4096, or past
- * 2^64), VMEMDEV_E_ALIGN (gpa, host or block_shift), VMEMDEV_E_OVERLAP. On error @guest
+ * table nor callbacks), VMEMDEV_E_SIZE (length 0, not a multiple of 4096, past 2^64,
+ * or more than a pointer can span), VMEMDEV_E_ALIGN (gpa, host or block_shift), VMEMDEV_E_OVERLAP. On error @guest
  * is unchanged. Work: one step a region.
  */
 int vmemdev_guest_init(struct vmemdev_guest *guest, size_t guest_size,
@@ -101,7 +105,8 @@ int vmemdev_guest_init(struct vmemdev_guest *guest, size_t guest_size,
 /**
  * Put another table in the place of the present one, as a whole. A ring that is no
  * longer in guest memory puts its device into DEVICE_NEEDS_RESET when the device next
- * looks at that queue.
+ * looks at that queue. Work that a balloon's host has put off in memory that goes away
+ * must have ended (balloon.h, VMEMDEV_LATER).
  * returns: as vmemdev_guest_init(); on error the old table stays. VMEMDEV_E_STATE
  * if the object was set up without a table.
  */

@@ -45,7 +45,7 @@ extern "C" {
 #define VMEMDEV_MEM_F_UNPLUGGED_INACCESSIBLE (UINT64_C(1) << 1)
 
 /**
- * The host's side. Called only inside vmemdev_device_run() and
+ * The host's side. Called only inside vmemdev_device_run(), vmemdev_mem_complete() and
  * vmemdev_device_system_reset(), on their caller's thread.
  *
  * Each returns 0; a negative VMEMDEV_E_*, and then must have changed nothing: the
@@ -63,7 +63,8 @@ struct vmemdev_mem_ops {
 		    uint64_t token);
 	/**
 	 * Take @ranges away: their contents are lost. Merged, ascending. Until this
-	 * has succeeded the blocks still count as plugged. When
+	 * has succeeded the blocks still count as plugged; a host must have ended other
+	 * work of its own there (balloon.h, VMEMDEV_LATER). When
 	 * everything is unplugged at once and the plugged runs are more than
 	 * VMEMDEV_MEM_RANGES, the last range covers all that remain and the
 	 * unplugged blocks between them; vmemdev_mem_next() tells them apart.
@@ -146,8 +147,9 @@ size_t vmemdev_mem_bitmap_words(uint64_t region_size, uint64_t block_size);
 /**
  * Prepare @mem, all blocks unplugged; @mem_size is the caller's sizeof(*mem).
  * Calls nothing.
- * returns: 0; VMEMDEV_E_ABI; VMEMDEV_E_INVAL (a required pointer is NULL),
- * VMEMDEV_E_SIZE (block_size, region_size, slack, or the region passes 2^64),
+ * returns: 0; VMEMDEV_E_ABI; VMEMDEV_E_INVAL (a required pointer is NULL, padding is
+ * not 0), VMEMDEV_E_SIZE (block_size, region_size, slack, queue_size, or the region
+ * passes 2^64),
  * VMEMDEV_E_ALIGN (addr), VMEMDEV_E_NOSPC (bitmap_words), VMEMDEV_E_FEATURE. On
  * error @mem and the bitmap are unchanged.
  */

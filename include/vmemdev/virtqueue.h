@@ -10,6 +10,8 @@
  * used entries with push, shows them all to the driver with one publish, and asks
  * once whether to notify:
  *
+ *     int got = 0;
+ *
  *     while (budget-- > 0 && (got = vmemdev_vq_pop(vq, &chain)) > 0) {
  *             got = vmemdev_chain_read(&chain, &request, sizeof(request));
  *             if (got >= 0)
@@ -22,7 +24,7 @@
  *     if (got >= 0)
  *             got = vmemdev_vq_publish(vq);
  *     if (got < 0)
- *             the guest broke the queue: stop the device;
+ *             the guest broke the queue, or what it asked cannot be read: stop;
  *     else if (vmemdev_vq_should_notify(vq))
  *             interrupt the guest;
  *

@@ -282,7 +282,7 @@ struct vmemdev_vq_layout *vmemdev_device_queue_layout(struct vmemdev_device *dev
 {
 	struct vmemdev_vq *vq = queue_at(dev, queue);
 
-	return vq != NULL && !vq->enabled_ ? &vq->layout_ : NULL;
+	return vq != NULL && !vq->enabled_ && !dev->inside_ ? &vq->layout_ : NULL;
 }
 
 int vmemdev_device_queue_enable(struct vmemdev_device *dev, uint16_t queue)

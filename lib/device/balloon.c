@@ -45,12 +45,16 @@ static int tell_host(struct vmemdev_balloon *b)
 {
 	int (*op)(void *, const struct vmemdev_range *, uint32_t, uint64_t) =
 		b->queue_ == INFLATE ? b->ops_->inflate : b->ops_->deflate;
+	uint64_t *pages =
+		b->queue_ == INFLATE ? &b->counts_.pages_inflated : &b->counts_.pages_deflated;
 	int result;
 
 	if (b->range_count_ == 0)
 		return 0;
 	b->counts_.host_calls++;
 	b->counts_.ranges += b->range_count_;
+	for (uint32_t i = 0; i < b->range_count_; i++)
+		*pages += b->ranges_[i].len >> PAGE_SHIFT;
 	b->token_++;
 	result = op(b->ctx_, b->ranges_, b->range_count_, b->token_);
 	if (result == VMEMDEV_LATER && b->ops_->cancel != NULL) {
@@ -81,8 +85,6 @@ static uint64_t alike(const struct vmemdev_balloon *b, uint64_t gpa, uint64_t le
  */
 static int end_run(struct vmemdev_balloon *b)
 {
-	uint64_t *pages =
-		b->queue_ == INFLATE ? &b->counts_.pages_inflated : &b->counts_.pages_deflated;
 	uint64_t gpa, len;
 	bool discardable;
 
@@ -95,7 +97,6 @@ static int end_run(struct vmemdev_balloon *b)
 			b->ranges_[b->range_count_].gpa = gpa;
 			b->ranges_[b->range_count_].len = len;
 			b->range_count_++;
-			*pages += len >> PAGE_SHIFT;
 		} else {
 			b->counts_.pages_ignored += len >> PAGE_SHIFT;
 		}
@@ -229,6 +230,13 @@ static int process(struct vmemdev_device *dev, uint16_t queue, uint32_t *budget)
 	return b->waiting_ ? 0 : left;
 }
 
+/* What queues had to say while the host was busy was put off: look at them again. */
+static void kick_all(struct vmemdev_balloon *b)
+{
+	for (uint16_t i = 0; i < QUEUES; i++)
+		vmemdev_device_kick(&b->device_, i);
+}
+
 static void forget(struct vmemdev_balloon *b)
 {
 	b->batch_ = 0;
@@ -240,6 +248,7 @@ static void forget(struct vmemdev_balloon *b)
 	if (b->waiting_) {
 		b->waiting_ = 0;
 		b->ops_->cancel(b->ctx_, b->token_);
+		kick_all(b);
 	}
 }
 
@@ -393,8 +402,6 @@ int vmemdev_balloon_complete(struct vmemdev_balloon *balloon, uint64_t token, in
 	balloon->waiting_ = 0;
 	balloon->range_count_ = 0;
 	balloon->counts_.host_failures += result != 0;
-	/* What is still gathered, staged or waiting in the rings is the next run's. */
-	for (uint16_t i = 0; i < QUEUES; i++)
-		vmemdev_device_kick(&balloon->device_, i);
+	kick_all(balloon);
 	return 0;
 }

@@ -46,6 +46,19 @@ static void MEM_CFG_12_the_node_is_shown_with_ACPI_PXM(void **state)
 		assert_int_equal(bytes[i], 0);
 }
 
+/* shows: MEM-CFG-12 CFG-09 */
+static void MEM_CFG_12_without_ACPI_PXM_the_node_reads_0(void **state)
+{
+	struct rig *rig = *state;
+	struct vmemdev_mem_config config;
+
+	rig_mem_config(rig, &config);
+	config.node = 3;
+	rig_make_mem(rig, &config);
+	assert_false(guest_driver_offered(&rig->driver) & VMEMDEV_MEM_F_ACPI_PXM);
+	assert_int_equal(guest_driver_config16(&rig->driver, MEM_CFG_NODE), 0);
+}
+
 /* shows: MEM-CFG-03 MEM-CFG-06 MEM-CFG-07 MEM-CFG-11 AMB-18 */
 static void MEM_CFG_07_the_usable_region_grows_and_does_not_shrink(void **state)
 {
@@ -298,6 +311,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST_BUSES(MEM_CFG_01_layout_at_power_on, rig_setup_mem),
 		TEST_BUSES(MEM_CFG_12_the_node_is_shown_with_ACPI_PXM, rig_setup_bare),
+		TEST_BUSES(MEM_CFG_12_without_ACPI_PXM_the_node_reads_0, rig_setup_bare),
 		TEST_BUSES(MEM_CFG_07_the_usable_region_grows_and_does_not_shrink,
 			   rig_setup_mem_live),
 		TEST_ONCE(AMB_18_slack_is_rounded_up_to_a_block_and_has_a_default,
