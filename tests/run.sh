@@ -272,6 +272,10 @@ run_step() {
 	if [ -n "$dir" ] && [ "$dir/meson-logs/testlog.json" -nt "$before" ]; then
 		testlog=$dir/meson-logs/testlog.json
 	fi
+	if [ "$status" = 0 ] && [ -n "$dir" ] && ! grep -q . "${testlog:-/dev/null}"; then
+		say "no test ran in $dir: expected meson to find the step's suites" >>"$log"
+		status=1
+	fi
 	{
 		read -r -a numbers
 		while read -r why; do

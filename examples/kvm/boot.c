@@ -36,13 +36,13 @@
 static int open_file(const char *what, const char *path, uint64_t *size)
 {
 	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* do not wait on a FIFO */
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return fail("%s %s: %s", what, path, strerror(errno));
 	if (!S_ISREG(st.st_mode) || st.st_size <= 0) {
 		close(fd);
-		return fail("%s %s: expected a file that is not empty", what, path);
+		return fail("%s %s: expected a regular file that is not empty", what, path);
 	}
 	*size = (uint64_t)st.st_size;
 	return fd;
@@ -76,7 +76,7 @@ static int load_kernel(struct vmm *vmm, struct boot_params *params)
 {
 	const char *path = vmm->options.kernel;
 	struct setup_header *header = &params->hdr;
-	uint64_t size, start, address;
+	uint64_t size, start, expected, address;
 	void *to;
 	int err, fd;
 
@@ -97,8 +97,10 @@ static int load_kernel(struct vmm *vmm, struct boot_params *params)
 	start = ((header->setup_sects ? header->setup_sects : 4u) + 1u) * SECTOR;
 	address = header->pref_address;
 	to = memory_at(vmm, address, header->init_size);
-	if (size <= start)
-		err = fail("--kernel %s: the file was cut short at %" PRIu64 " bytes", path, size);
+	expected = start + UINT64_C(16) * header->syssize; /* a signature may follow */
+	if (size <= start || size < expected)
+		err = fail("--kernel %s: cut short: has %" PRIu64 " bytes, but its header says %"
+			   PRIu64 ": copy it again", path, size, expected);
 	else if (!to || size - start > header->init_size)
 		err = fail("--memory: too small for %s: expected at least %" PRIu64 "M", path,
 			   (address + header->init_size) >> 20);

@@ -43,7 +43,7 @@ static struct json_object *error(const char *format, ...)
 static struct json_object *error(const char *format, ...)
 {
 	struct json_object *answer = json_object_new_object();
-	char text[512];
+	char text[1024]; /* a whole line of a client fits in */
 	va_list args;
 
 	va_start(args, format);
@@ -69,9 +69,15 @@ static const char *text_of(struct json_object *request, const char *name)
 static struct json_object *get_size(struct json_object *request, uint64_t *size)
 {
 	const char *text = text_of(request, "size");
+	struct json_object *member = json_object_object_get(request, "size");
 
 	if (!text)
 		return error("no \"size\": expected one, such as \"256M\" or 268435456");
+	/* What json-c makes of any larger number, too: what was given is lost. */
+	if (json_object_is_type(member, json_type_int) &&
+	    json_object_get_uint64(member) == UINT64_MAX)
+		return error("size of %s or more: expected a size such as \"256M\" or 268435456",
+			     text);
 	if (!size_parse(text, size))
 		return error("size \"%s\": expected a size such as \"256M\" or 268435456", text);
 	return NULL;
@@ -184,8 +190,9 @@ static void add_device_info(struct json_object *info, const struct slot *slot)
 	json_object_object_add(info, "driver_ok",
 			       json_object_new_boolean(vmemdev_device_status(device) &
 						       VMEMDEV_STATUS_DRIVER_OK));
-	if (fault)
-		add_text(info, "fault", vmemdev_strerror(fault));
+	/* Always there, so that a reader can tell "none" from no answer. */
+	add_text(info, "fault", fault ? vmemdev_strerror(fault) : "none");
+	add(info, "guest_errors", slot->guest_errors);
 }
 
 /* What giving memory back has cost, and how much was given. */
@@ -271,14 +278,51 @@ static void send_line(struct client *client, struct json_object *object)
 		hang_up(client);
 }
 
-static void serve_line(struct client *client, const char *line)
+static void send_error(struct client *client, struct json_object *answer)
 {
-	struct json_object *request = json_tokener_parse(line);
-	struct json_object *answer;
+	send_line(client, answer);
+	json_object_put(answer);
+}
 
-	pthread_mutex_lock(&client->vmm->lock);
-	answer = execute(client, request);
-	pthread_mutex_unlock(&client->vmm->lock);
+/*
+ * Exactly one JSON value: with something after it, half of what the client meant would be
+ * dropped unseen. returns: the value, or NULL and an @answer
+ */
+static struct json_object *parse_line(const char *line, size_t len, struct json_object **answer)
+{
+	struct json_tokener *tokener = json_tokener_new();
+	struct json_object *request;
+	enum json_tokener_error err;
+
+	if (!tokener) {
+		*answer = error("out of memory");
+		return NULL;
+	}
+	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+	request = json_tokener_parse_ex(tokener, line, (int)len);
+	err = json_tokener_get_error(tokener);
+	if (err || json_tokener_get_parse_end(tokener) != len) {
+		json_object_put(request);
+		request = NULL;
+		*answer = error("'%s': %s: expected one JSON object and nothing else, such as "
+				"{\"cmd\":\"info\"}", line,
+				err == json_tokener_continue ? "it ends early" :
+				err ? json_tokener_error_desc(err) : "more follows the object");
+	}
+	json_tokener_free(tokener);
+	return request;
+}
+
+static void serve_line(struct client *client, const char *line, size_t len)
+{
+	struct json_object *answer = NULL;
+	struct json_object *request = parse_line(line, len, &answer);
+
+	if (!answer) {
+		pthread_mutex_lock(&client->vmm->lock);
+		answer = execute(client, request);
+		pthread_mutex_unlock(&client->vmm->lock);
+	}
 	send_line(client, answer);
 	json_object_put(answer);
 	json_object_put(request);
@@ -304,12 +348,27 @@ static void client_ready(void *ctx)
 	client->line[client->len] = 0;
 	while (client->vmm && (newline = memchr(client->line, '\n', client->len))) {
 		*newline = 0;
-		serve_line(client, client->line);
+		serve_line(client, client->line, (size_t)(newline - client->line));
 		client->len -= (size_t)(newline + 1 - client->line);
 		memmove(client->line, newline + 1, client->len + 1);
 	}
-	if (client->vmm && client->len == sizeof(client->line) - 1)
-		hang_up(client); /* no command is that long */
+	if (client->vmm && client->len == sizeof(client->line) - 1) {
+		send_error(client, error("a line of more than %zu bytes: no command is that long",
+					 sizeof(client->line) - 2));
+		if (client->vmm)
+			hang_up(client);
+	}
+}
+
+static void turn_away(int fd)
+{
+	static const char full[] =
+		"{\"error\":\"too many clients: %d are connected: try when one has left\"}\n";
+	char line[sizeof(full) + 8];
+	int len = snprintf(line, sizeof(line), full, CLIENTS_MAX);
+
+	send(fd, line, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	close(fd);
 }
 
 static void accept_client(void *ctx)
@@ -323,7 +382,7 @@ static void accept_client(void *ctx)
 	while (client < vmm->control.clients + CLIENTS_MAX && client->vmm)
 		client++;
 	if (client == vmm->control.clients + CLIENTS_MAX) {
-		close(fd);
+		turn_away(fd);
 		return;
 	}
 	/* Room for many small events; each counts with the kernel's overhead. */
@@ -383,7 +442,10 @@ static void remove_stale(const struct sockaddr_un *address)
 
 	if (lstat(address->sun_path, &st) || !S_ISSOCK(st.st_mode))
 		return;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* Not to wait: a VMM that is alive may have a full backlog. */
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return;
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) &&
 	    errno == ECONNREFUSED)
 		unlink(address->sun_path);
@@ -405,12 +467,14 @@ int control_create(struct vmm *vmm)
 	strcpy(address.sun_path, path);
 	remove_stale(&address);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) ||
-	    listen(fd, CLIENTS_MAX))
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)))
 		return fail("--control %s: %s: expected a path where a socket can be made", path,
 			    strerror(errno));
+	/* The file is there: control_destroy() removes it, also if something fails from here. */
 	control->listener = (struct watch){fd, accept_client, vmm};
-	return loop_add(vmm, &control->listener) ? fail("watching %s failed", path) : 0;
+	if (listen(fd, CLIENTS_MAX) || loop_add(vmm, &control->listener))
+		return fail("--control %s: listening: %s", path, strerror(errno));
+	return 0;
 }
 
 void control_destroy(struct vmm *vmm)

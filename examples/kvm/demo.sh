@@ -41,6 +41,8 @@ case $series in
 esac
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
+work=$out/.work # everything but the results, and all that is ever removed
+mkdir -p "$work"
 
 install_packages()
 {
@@ -61,10 +63,10 @@ build()
 	local log=$out/build.log
 
 	if ! {
-		rm -rf "$out/build"
-		meson setup "$out/build" "$repo" --buildtype=release \
+		rm -rf "$work/build"
+		meson setup "$work/build" "$repo" --buildtype=release \
 			-Dlinux=enabled -Dexamples=enabled -Dtests=disabled &&
-			meson compile -C "$out/build"
+			meson compile -C "$work/build"
 	} >"$log" 2>&1; then
 		tail -n 40 "$log"
 		lab_die "the build failed; the whole log is $log"
@@ -73,15 +75,15 @@ build()
 
 stage()
 {
-	rm -rf "$out/stage"
-	mkdir "$out/stage"
-	cp "$out"/build/examples/kvm/toyvmm{,-ctl} "$out/stage/"
-	cp "$here/lab/demo-scenario.sh" "$out/stage/scenario.sh"
+	rm -rf "$work/stage"
+	mkdir "$work/stage"
+	cp "$work"/build/examples/kvm/toyvmm{,-ctl} "$work/stage/"
+	cp "$here/lab/demo-scenario.sh" "$work/stage/scenario.sh"
 	lab_kernel "$series"
-	lab_guest_image "$LAB_KERNEL" "$out/stage/kernel" "$out"
+	lab_guest_image "$LAB_KERNEL" "$work/stage/kernel" "$work"
 	# The emulated machine's own kernel; 6.12 whatever the guest runs.
 	[ "$series" = 6.12 ] || [ "$LAB_PLACE" = hardware ] || lab_kernel 6.12
-	echo "$LAB_KERNEL" >"$out/stage/outer-kernel"
+	echo "$LAB_KERNEL" >"$work/stage/outer-kernel"
 }
 
 bar()
@@ -109,19 +111,19 @@ show()
 {
 	local tag a b c d
 
-	: >"$out/samples" && : >"$out/phases" && : >"$out/rows"
+	: >"$work/samples" && : >"$work/phases" && : >"$work/rows"
 	while read -r tag a b c d; do
 		case $tag in
 		@sample)
-			echo "$a $b $c $d" >>"$out/samples"
+			echo "$a $b $c $d" >>"$work/samples"
 			printf '%6ss  guest has %4d MiB, %4d free | host holds %4d MiB %s\n' \
 				"$a" $((b / 1024)) $((c / 1024)) $((d / 1024)) "$(bar $((d / 1024)) '#')"
 			;;
 		@phase)
-			echo "$a $b" >>"$out/phases"
+			echo "$a $b" >>"$work/phases"
 			printf '%6ss  --- %s: %s\n' "$a" "$b" "$(phase_text "$b")"
 			;;
-		@row) echo "$a${b:+ $b}${c:+ $c}${d:+ $d}" >>"$out/rows" ;;
+		@row) echo "$a${b:+ $b}${c:+ $c}${d:+ $d}" >>"$work/rows" ;;
 		*) echo "$tag${a:+ $a}${b:+ $b}${c:+ $c}${d:+ $d}" ;;
 		esac
 	done
@@ -137,14 +139,14 @@ table()
 		}
 		{ printf line, $1, $2, $3, $4, $5, $6, $7 }
 		END { print "(MiB; MemTotal and MemFree as read in the guest)" }
-	' "$out/rows"
+	' "$work/rows"
 }
 
 picture()
 {
 	local last
 
-	last=$(tail -n 1 "$out/samples" | cut -d' ' -f1)
+	last=$(tail -n 1 "$work/samples" | cut -d' ' -f1)
 	{
 		cat <<'PLOT'
 set terminal svg size 1000,520 font "sans-serif,13" background "white"
@@ -167,16 +169,16 @@ PLOT
 					if (name[i] != "end")
 						printf "set label \"%s\" at %.1f, graph 1.03 center\n", name[i], (at[i] + at[i + 1]) / 2
 			}
-		' "$out/phases"
+		' "$work/phases"
 		cat <<PLOT
 set xrange [0:$last]
 set output "$out/memory.svg"
-plot "$out/samples" using 1:(\$4/1024) with filledcurves x1 lc rgb "#9ecae1" title "host: resident memory of the VMM", \\
-     "$out/samples" using 1:(\$2/1024) with steps lw 2 lc rgb "#d62728" title "guest: MemTotal", \\
-     "$out/samples" using 1:((\$2-\$3)/1024) with lines lw 2 lc rgb "#2ca02c" title "guest: in use (MemTotal - MemFree)"
+plot "$work/samples" using 1:(\$4/1024) with filledcurves x1 lc rgb "#9ecae1" title "host: resident memory of the VMM", \\
+     "$work/samples" using 1:(\$2/1024) with steps lw 2 lc rgb "#d62728" title "guest: MemTotal", \\
+     "$work/samples" using 1:((\$2-\$3)/1024) with lines lw 2 lc rgb "#2ca02c" title "guest: in use (MemTotal - MemFree)"
 PLOT
-	} >"$out/memory.gnuplot"
-	gnuplot "$out/memory.gnuplot"
+	} >"$work/memory.gnuplot"
+	gnuplot "$work/memory.gnuplot"
 }
 
 started=$SECONDS
@@ -193,15 +195,21 @@ else
 	lab_say "[4/5] starting the guest"
 fi
 followed=0
-lab_run_again "$out/stage" "$out" 270 show true || followed=1
+lab_run_again "$work/stage" "$work" 270 show true || followed=1
+[ ! -e "$work/guest.log" ] || cp "$work/guest.log" "$out/guest.log"
 lab_say "[5/5] results, after $((SECONDS - started)) seconds"
-[ ! -s "$out/samples" ] || picture
+[ ! -s "$work/samples" ] || picture
 table | tee "$out/table.txt"
 lab_say "picture: $out/memory.svg"
 lab_say "table:   $out/table.txt"
 if [ "$followed" -ne 0 ]; then
-	lab_say "FAILED: the host's memory did not follow the guest's, or the run did not end as it should"
-	lab_say "         (guest's console: $out/guest.log)"
+	lab_say "FAILED (guest's console: $out/guest.log)"
+	if grep -q '|FAIL$' "$work/rows"; then
+		lab_say "the host's memory did not follow the guest's:"
+		awk -F'|' '$7 == "FAIL" { print "  " $1 ": the host held " $5 " MiB, expected " $6 }' "$work/rows"
+	else
+		lab_say "the run did not come to its end; what was measured was as expected"
+	fi
 	exit 1
 fi
 lab_say "The host's memory followed the guest's, down and up, by balloon and by virtio-mem."

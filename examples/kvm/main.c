@@ -58,7 +58,24 @@ void vmm_stop(struct vmm *vmm, enum exit_status status, const char *reason)
 	}
 }
 
-static int create_loop(struct vmm *vmm, struct watch *signals)
+static int create_loop(struct vmm *vmm)
+{
+	signal(SIGPIPE, SIG_IGN);
+	vmm->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	vmm->wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	vmm->wake.ready = woken;
+	vmm->wake.ctx = vmm;
+	if (loop_add(vmm, &vmm->wake))
+		return fail("preparing the event loop: %s", strerror(errno));
+	return 0;
+}
+
+/*
+ * From here on, signals wait for the event loop. That is after all that takes long, so that
+ * they still kill a VMM stuck in it; before there is a socket or a raw terminal to clean up;
+ * and before the vCPU threads start, which inherit the mask.
+ */
+static int watch_signals(struct vmm *vmm, struct watch *signals)
 {
 	sigset_t set;
 
@@ -67,16 +84,11 @@ static int create_loop(struct vmm *vmm, struct watch *signals)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	vmm->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	vmm->wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	vmm->wake.ready = woken;
-	vmm->wake.ctx = vmm;
 	signals->fd = signalfd(-1, &set, SFD_CLOEXEC);
 	signals->ready = signalled;
 	signals->ctx = vmm;
-	if (loop_add(vmm, &vmm->wake) || loop_add(vmm, signals))
-		return fail("preparing the event loop: %s", strerror(errno));
+	if (loop_add(vmm, signals))
+		return fail("watching for signals: %s", strerror(errno));
 	return 0;
 }
 
@@ -100,9 +112,9 @@ static void loop(struct vmm *vmm)
 static int create(struct vmm *vmm, struct watch *signals)
 {
 	pthread_mutex_init(&vmm->lock, NULL);
-	if (create_loop(vmm, signals) || kvm_create(vmm) || memory_create(vmm) ||
-	    virtio_create(vmm) || boot_load(vmm) || acpi_write(vmm) || control_create(vmm) ||
-	    serial_create(vmm))
+	if (create_loop(vmm) || kvm_create(vmm) || memory_create(vmm) || virtio_create(vmm) ||
+	    boot_load(vmm) || acpi_write(vmm) || watch_signals(vmm, signals) ||
+	    control_create(vmm) || serial_create(vmm))
 		return -1;
 	return kvm_start(vmm);
 }

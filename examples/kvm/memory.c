@@ -6,7 +6,12 @@
  *
  * RAM lies below 3 GiB and, if there is more, from 4 GiB on. Each --mem device gets its whole
  * region as address space at once, but no memory behind it: that comes page by page when the
- * guest touches what it has plugged.
+ * guest touches it.
+ *
+ * Nothing stops a hostile guest from touching what it has not plugged: the whole region is one
+ * live KVM slot, so the host provides that memory too, and "requested" is no limit. A VMM in
+ * production has KVM slots only where blocks are plugged, or makes the unplugged ones fault in
+ * the host, with userfaultfd or mprotect().
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vmm.h"
@@ -41,29 +47,6 @@ static int add_ram(struct vmm *vmm, const char *what, struct vmemdev_linux_ram_c
 	return 0;
 }
 
-/* Where the region goes, and whether what the user asked for can be. */
-static int place_mem(const struct vmm *vmm, struct mem_option *mem)
-{
-	if (mem->block < VMEMDEV_MEM_BLOCK_MIN || mem->block > VMEMDEV_MEM_BLOCK_MAX ||
-	    (mem->block & (mem->block - 1)))
-		return fail("--mem: %s: block of %" PRIu64 " bytes: expected a power of two from 4K"
-			    " to 1G, such as 2M", mem->id, mem->block);
-	if (mem->block < vmm->options.memory.page_size)
-		return fail("--mem: %s: block of %" PRIu64 " bytes: expected at least the page of "
-			    "%" PRIu64 " bytes that --memory asks for", mem->id, mem->block,
-			    vmm->options.memory.page_size);
-	if (mem->size % mem->block || mem->size > VMEMDEV_MEM_REGION_MAX)
-		return fail("--mem: %s: size of %" PRIu64 " bytes: expected a multiple of the block"
-			    " of %" PRIu64 " bytes, at most 64T", mem->id, mem->size, mem->block);
-	if (!mem->addr)
-		mem->addr = round_up(memory_top(vmm), MEM_ALIGN);
-	if (mem->addr < HIGH_RAM_START || mem->addr % mem->block ||
-	    mem->addr > UINT64_MAX - mem->size)
-		return fail("--mem: %s: addr=0x%" PRIx64 ": expected a multiple of the block of "
-			    "%" PRIu64 " bytes, from 4G on", mem->id, mem->addr, mem->block);
-	return 0;
-}
-
 static int add_all(struct vmm *vmm, struct vmemdev_linux_ram_config *config)
 {
 	struct options *options = &vmm->options;
@@ -78,8 +61,8 @@ static int add_all(struct vmm *vmm, struct vmemdev_linux_ram_config *config)
 	config->no_reserve = true;
 	config->populate = config->page_size != 0; /* scarce pages: better busy than SIGBUS */
 	for (unsigned i = 0; i < options->mem_count; i++) {
-		if (place_mem(vmm, &options->mem[i]))
-			return -1;
+		if (!options->mem[i].addr)
+			options->mem[i].addr = round_up(memory_top(vmm), MEM_ALIGN);
 		config->gpa = options->mem[i].addr;
 		config->size = options->mem[i].size;
 		if (add_ram(vmm, options->mem[i].id, config))
@@ -88,18 +71,47 @@ static int add_all(struct vmm *vmm, struct vmemdev_linux_ram_config *config)
 	return 0;
 }
 
+/*
+ * Make the file at @path, open as @fd, @size bytes long. Only an empty one grows: a mistyped
+ * path must not cost anybody a file.
+ */
+static int size_backing(const char *path, int fd, uint64_t size)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return fail("--memory: path=%s: %s", path, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return fail("--memory: path=%s: expected a regular file, or the name of a new one",
+			    path);
+	if ((uint64_t)st.st_size == size)
+		return 0;
+	if (st.st_size)
+		return fail("--memory: path=%s: has %" PRIu64 " bytes, but --memory and --mem make "
+			    "%" PRIu64 ": remove it, or give the name of a new file", path,
+			    (uint64_t)st.st_size, size);
+	if (ftruncate(fd, (off_t)size) < 0)
+		return fail("--memory: path=%s: %s: expected a file that can grow to %" PRIu64
+			    " bytes", path, strerror(errno), size);
+	return 0;
+}
+
 /* The file holds RAM first, then the regions of the memory devices; most of it is a hole. */
 static int open_backing(const struct options *options)
 {
 	const char *path = options->memory.path;
 	uint64_t size = options->memory.size;
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
 
 	for (unsigned i = 0; i < options->mem_count; i++)
 		size += options->mem[i].size;
-	if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
-		return fail("--memory: path=%s: %s: expected a file that can grow to %" PRIu64
-			    " bytes", path, strerror(errno), size);
+	if (fd < 0)
+		return fail("--memory: path=%s: %s: expected a file that can be written", path,
+			    strerror(errno));
+	if (size_backing(path, fd, size)) {
+		close(fd);
+		return -1;
+	}
 	return fd;
 }
 
@@ -141,8 +153,6 @@ int memory_create(struct vmm *vmm)
 
 	if (err)
 		return fail("--memory: %s", vmemdev_strerror(err));
-	if (size < MEMORY_MIN)
-		return fail("--memory: size of %" PRIu64 " bytes: expected at least 64M", size);
 	vmm->low_ram = size < LOW_RAM_END ? size : LOW_RAM_END;
 	vmm->high_ram = size - vmm->low_ram;
 	if (map_all(vmm))

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,13 @@
 #include <unistd.h>
 
 #include "vmm.h"
+
+#define ID_MAX 64
+#define ID_CHARACTERS \
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+#define SETTINGS_MAX 16    /* more than there are names */
+#define STDERR_WAIT 200    /* ms */
+#define SYSTEM_PAGE 4096
 
 static const char usage[] =
 	"usage: toyvmm --kernel FILE [option]...\n"
@@ -37,27 +45,34 @@ static const char usage[] =
 	"      id=NAME          its name on the control socket (mem0, mem1, ...)\n"
 	"      addr=ADDRESS     its guest-physical address (the next multiple of 2G)\n"
 	"  for --balloon and --mem:\n"
-	"      packed, in-order, notification-data=on|off       virtqueue features (off)\n"
+	"      packed, notification-data=on|off                 virtqueue features (off)\n"
 	"      indirect, event-idx, ring-reset=on|off           virtqueue features (on)\n"
+	"      in-order=on|off                                  another (on for --mem)\n"
 	"      queue-size=N     entries in a queue, a power of two (128)\n"
-	"  --packed             packed=on for all devices\n"
+	"  --packed             packed=on for all devices that do not say packed=off\n"
 	"  --control SOCKET     where toyvmm-ctl can reach this VMM\n"
 	"  --help\n"
 	"\n"
-	"Sizes may end in K, M, G or T. On a terminal, Ctrl-A x ends the VMM.\n"
+	"Sizes are decimal, or hexadecimal after 0x, and may end in K, M, G or T.\n"
+	"On a terminal, Ctrl-A x ends the VMM.\n"
 	"Exit status: 0 guest powered off or quit, 1 trouble, 2 wrong command line,\n"
 	"3 guest reset itself.\n";
 
 int fail(const char *format, ...)
 {
+	struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
 	char text[1024];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	/* One write, so that the guest's console does not come in between. */
-	dprintf(STDERR_FILENO, "toyvmm: %s\n", text);
+	/*
+	 * One write, so that the guest's console does not come in between; and none to a terminal
+	 * that has been stopped, or the VMM would stop with it.
+	 */
+	if (poll(&out, 1, STDERR_WAIT) > 0)
+		dprintf(STDERR_FILENO, "toyvmm: %s\n", text);
 	return -1;
 }
 
@@ -71,7 +86,8 @@ bool size_parse(const char *text, uint64_t *size)
 	if (text[0] < '0' || text[0] > '9')
 		return false;
 	errno = 0;
-	number = strtoull(text, &end, 0);
+	/* Not base 0: nobody who writes 010M means octal. */
+	number = strtoull(text, &end, text[0] == '0' && (text[1] | 0x20) == 'x' ? 16 : 10);
 	if (errno)
 		return false;
 	if (*end) {
@@ -90,6 +106,8 @@ bool size_parse(const char *text, uint64_t *size)
 /* One name=value of an option's list, for messages that say where they come from. */
 struct setting {
 	const char *option, *name, *value;
+	const char *seen[SETTINGS_MAX]; /* the names so far */
+	unsigned seen_count;
 };
 
 static int bad_value(const struct setting *s, const char *expected)
@@ -122,7 +140,7 @@ static int set_bool(const struct setting *s, bool *flag)
 
 /*
  * Take the next name=value off @list, which is cut up. returns: 1, 0 at the end, -1 if a
- * part has no value.
+ * part has no value or comes a second time.
  */
 static int next_setting(char **list, struct setting *s)
 {
@@ -136,6 +154,13 @@ static int next_setting(char **list, struct setting *s)
 		return fail("%s: \"%s\": expected name=value", s->option, s->name);
 	*equals = 0;
 	s->value = equals + 1;
+	for (unsigned i = 0; i < s->seen_count; i++) {
+		if (!strcmp(s->seen[i], s->name))
+			return fail("%s: %s=%s: %s is given twice: give it once", s->option,
+				    s->name, s->value, s->name);
+	}
+	if (s->seen_count < SETTINGS_MAX) /* else one of them is unknown, and refused */
+		s->seen[s->seen_count++] = s->name;
 	return 1;
 }
 
@@ -145,14 +170,13 @@ static int device_setting(const struct setting *s, struct device_option *device)
 	static const struct {
 		const char *name;
 		uint64_t bit;
-		bool offered; /* if nothing is said */
 	} features[] = {
-		{"packed", VMEMDEV_F_RING_PACKED, false},
-		{"in-order", VMEMDEV_F_IN_ORDER, false},
-		{"notification-data", VMEMDEV_F_NOTIFICATION_DATA, false},
-		{"indirect", VMEMDEV_F_INDIRECT_DESC, true},
-		{"event-idx", VMEMDEV_F_EVENT_IDX, true},
-		{"ring-reset", VMEMDEV_F_RING_RESET, true},
+		{"packed", VMEMDEV_F_RING_PACKED},
+		{"in-order", VMEMDEV_F_IN_ORDER},
+		{"notification-data", VMEMDEV_F_NOTIFICATION_DATA},
+		{"indirect", VMEMDEV_F_INDIRECT_DESC},
+		{"event-idx", VMEMDEV_F_EVENT_IDX},
+		{"ring-reset", VMEMDEV_F_RING_RESET},
 	};
 	uint64_t number;
 	bool on;
@@ -170,10 +194,9 @@ static int device_setting(const struct setting *s, struct device_option *device)
 			continue;
 		if (set_bool(s, &on))
 			return -1;
-		if (features[i].offered)
-			device->features_off |= on ? 0 : features[i].bit;
-		else
-			device->features_on |= on ? features[i].bit : 0;
+		device->features_on &= ~features[i].bit;
+		device->features_off &= ~features[i].bit;
+		*(on ? &device->features_on : &device->features_off) |= features[i].bit;
 		return 0;
 	}
 	return 1;
@@ -303,6 +326,9 @@ static int mem_option(char *list, struct options *options)
 		err = mem_setting(&s, mem);
 	if (err || more)
 		return -1;
+	if (!*mem->id || mem->id[strspn(mem->id, ID_CHARACTERS)] || strlen(mem->id) > ID_MAX)
+		return fail("--mem: id=%s: expected up to %d letters, digits, \"_\" or \"-\"",
+			    mem->id, ID_MAX);
 	if (!mem->size)
 		return fail("--mem: no size: say how far it may grow, such as size=1G");
 	if (!strcmp(mem->id, "balloon"))
@@ -351,11 +377,64 @@ static int one_option(struct options *options, int letter, char *value)
 	}
 }
 
-static void offer_packed(struct options *options)
+/*
+ * --packed is for the devices that say nothing of it themselves. After that, an "off" for what
+ * vmemdev does not offer by itself has done its work, and is refused in features_off.
+ */
+static void settle_features(struct device_option *device, bool packed)
 {
-	options->balloon.device.features_on |= VMEMDEV_F_RING_PACKED;
-	for (unsigned i = 0; i < options->mem_count; i++)
-		options->mem[i].device.features_on |= VMEMDEV_F_RING_PACKED;
+	if (packed && !(device->features_off & VMEMDEV_F_RING_PACKED))
+		device->features_on |= VMEMDEV_F_RING_PACKED;
+	device->features_off &= ~(VMEMDEV_F_RING_PACKED | VMEMDEV_F_NOTIFICATION_DATA);
+}
+
+static int check_memory(const struct memory_option *memory)
+{
+	uint64_t page = memory->page_size ? memory->page_size : SYSTEM_PAGE;
+
+	if (memory->size < MEMORY_MIN || memory->size % page)
+		return fail("--memory: size of %" PRIu64 " bytes: expected at least 64M, and a "
+			    "multiple of the page of %" PRIu64 " bytes", memory->size, page);
+	return 0;
+}
+
+static int check_mem(const struct mem_option *mem, uint64_t page_size)
+{
+	if (mem->block < VMEMDEV_MEM_BLOCK_MIN || mem->block > VMEMDEV_MEM_BLOCK_MAX ||
+	    (mem->block & (mem->block - 1)))
+		return fail("--mem: %s: block of %" PRIu64 " bytes: expected a power of two from 4K"
+			    " to 1G, such as 2M", mem->id, mem->block);
+	if (mem->block < page_size)
+		return fail("--mem: %s: block of %" PRIu64 " bytes: expected at least the page of "
+			    "%" PRIu64 " bytes that --memory asks for", mem->id, mem->block,
+			    page_size);
+	if (mem->size % mem->block || mem->size > VMEMDEV_MEM_REGION_MAX)
+		return fail("--mem: %s: size of %" PRIu64 " bytes: expected a multiple of the block"
+			    " of %" PRIu64 " bytes, at most 64T", mem->id, mem->size, mem->block);
+	if (mem->requested % mem->block || mem->requested > mem->size)
+		return fail("--mem: %s: requested=%" PRIu64 " bytes: expected a multiple of the "
+			    "block of %" PRIu64 ", at most the size of %" PRIu64, mem->id,
+			    mem->requested, mem->block, mem->size);
+	if (mem->addr && (mem->addr < HIGH_RAM_START || mem->addr % mem->block ||
+			  mem->addr > UINT64_MAX - mem->size))
+		return fail("--mem: %s: addr=0x%" PRIx64 ": expected a multiple of the block of "
+			    "%" PRIu64 " bytes, from 4G on", mem->id, mem->addr, mem->block);
+	return 0;
+}
+
+/* What can only be seen when all options are known. */
+static int check(struct options *options)
+{
+	if (!options->kernel)
+		return fail("no kernel: give one with --kernel FILE, such as "
+			    "/boot/vmlinuz-$(uname -r)");
+	if (check_memory(&options->memory))
+		return -1;
+	for (unsigned i = 0; i < options->mem_count; i++) {
+		if (check_mem(&options->mem[i], options->memory.page_size))
+			return -1;
+	}
+	return 0;
 }
 
 int options_parse(struct options *options, int argc, char **argv)
@@ -374,6 +453,7 @@ int options_parse(struct options *options, int argc, char **argv)
 		{NULL, 0, NULL, 0},
 	};
 	int letter;
+	unsigned char given[sizeof(names) / sizeof(names[0])] = {0};
 
 	*options = (struct options){.append = "console=ttyS0", .cpus = 1};
 	options->memory.size = UINT64_C(512) << 20;
@@ -382,6 +462,12 @@ int options_parse(struct options *options, int argc, char **argv)
 			fputs(usage, stdout);
 			return EXIT_POWER_OFF;
 		}
+		for (unsigned i = 0; names[i].name; i++) {
+			if (names[i].val == letter && names[i].val != 'M' && given[i]++) {
+				fail("--%s is given twice: give it once", names[i].name);
+				return EXIT_USAGE;
+			}
+		}
 		if (one_option(options, letter, optarg))
 			return EXIT_USAGE;
 	}
@@ -389,11 +475,10 @@ int options_parse(struct options *options, int argc, char **argv)
 		fail("unexpected \"%s\": everything is given by options; try --help", argv[optind]);
 		return EXIT_USAGE;
 	}
-	if (!options->kernel) {
-		fail("no kernel: give one with --kernel FILE, such as /boot/vmlinuz-$(uname -r)");
+	if (check(options))
 		return EXIT_USAGE;
-	}
-	if (options->packed)
-		offer_packed(options);
+	settle_features(&options->balloon.device, options->packed);
+	for (unsigned i = 0; i < options->mem_count; i++)
+		settle_features(&options->mem[i].device, options->packed);
 	return EXIT_RUNNING;
 }

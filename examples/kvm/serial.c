@@ -2,7 +2,8 @@
 /*
  * The console: as much of an 8250 UART as Linux's driver wants, on stdin and stdout. Nothing
  * here concerns the memory devices; it is what lets a human see the guest. It has a lock of
- * its own, so that a slow terminal never holds up a device.
+ * its own, so that a slow terminal never holds up a device. Only a vCPU waits for the terminal,
+ * and without the lock: the main thread takes it for input, and has more to do than that.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -153,6 +154,10 @@ uint8_t serial_read(struct vmm *vmm, uint16_t reg)
 	return value;
 }
 
+/*
+ * Called with the lock, and gives it up while the terminal takes the byte. Bytes stay in order:
+ * the vCPU that sends one is in here until it is out, and the guest's driver has a lock too.
+ */
 static void send_byte(struct serial *serial, uint8_t byte)
 {
 	char c = (char)byte;
@@ -160,8 +165,10 @@ static void send_byte(struct serial *serial, uint8_t byte)
 	if (serial->mcr & MCR_LOOP) {
 		receive(serial, &c, 1);
 	} else {
+		pthread_mutex_unlock(&serial->lock);
 		while (write(STDOUT_FILENO, &c, 1) < 0 && errno == EINTR)
 			;
+		pthread_mutex_lock(&serial->lock);
 	}
 	thr_empty(serial);
 }

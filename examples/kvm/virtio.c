@@ -73,12 +73,15 @@ static const struct vmemdev_mem_ops mem_ops = {
 	.plugged = mem_plugged,
 };
 
+/* A guest can do this for ever, so only the first is printed; "info" has the count. */
 static void guest_error(void *ctx, int err, uint16_t queue)
 {
-	const struct slot *slot = ctx;
+	struct slot *slot = ctx;
 
-	fail("%s: the guest's driver broke the rules of queue %u: %s; the device waits for a reset",
-	     slot->id, queue, vmemdev_strerror(err));
+	if (!slot->guest_errors++)
+		fail("%s: the guest's driver broke the rules of queue %u: %s; the device waits for "
+		     "a reset; further errors are only counted", slot->id, queue,
+		     vmemdev_strerror(err));
 	control_error_event(slot->vmm, slot->id, queue, vmemdev_strerror(err));
 }
 
@@ -263,15 +266,18 @@ static int create_mem(struct vmm *vmm, const struct mem_option *option)
 		.ops = &mem_ops,
 		.ctx = slot,
 	};
-	int err = vmemdev_mem_init(&slot->mem, sizeof(slot->mem), &config);
+	int err;
 
+	if (!config.bitmap)
+		return fail("--mem: %s: no memory for the bitmap of %zu words: expected a smaller "
+			    "size or a larger block", option->id, words);
+	err = vmemdev_mem_init(&slot->mem, sizeof(slot->mem), &config);
 	if (err)
 		return fail("--mem: %s: %s", option->id, vmemdev_strerror(err));
 	err = vmemdev_mem_set_requested(&slot->mem, option->requested);
 	if (err)
-		return fail("--mem: %s: requested=%" PRIu64 " bytes: expected a multiple of the "
-			    "block of %" PRIu64 ", at most the size of %" PRIu64, option->id,
-			    option->requested, option->block, option->size);
+		return fail("--mem: %s: requested=%" PRIu64 ": %s", option->id, option->requested,
+			    vmemdev_strerror(err));
 	slot->mem_option = option;
 	memory_show_device(vmm, &slot->mem, option->addr);
 	return connect_slot(slot, vmemdev_mem_device(&slot->mem));

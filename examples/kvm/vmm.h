@@ -169,6 +169,7 @@ struct slot {
 	struct vmemdev_device *device; /* of one of the two below */
 	struct vmemdev_mmio mmio;
 	int irq_fd;
+	uint64_t guest_errors; /* how often the guest's driver broke the rules */
 	unsigned doorbell_count;
 	struct doorbell doorbells[VMEMDEV_QUEUES_MAX];
 

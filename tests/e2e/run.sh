@@ -87,7 +87,10 @@ show()
 			echo "$line" >>"$work/results"
 			printf '%5ss %s\n' $((SECONDS - started)) "$line"
 			;;
-		*) printf '%5ss %s\n' $((SECONDS - started)) "$line" ;;
+		*)
+			echo "$line" >>"$work/said-$guest.log"
+			printf '%5ss %s\n' $((SECONDS - started)) "$line"
+			;;
 		esac
 	done
 }
@@ -104,12 +107,21 @@ run_guest()
 forget_results()
 {
 	sed -i "\\,^$guest/,d" "$work/results"
+	rm -f "$work/said-$guest.log"
+}
+
+# What went wrong in a guest, in one place: its failed checks, and the end of its console.
+explain()
+{
+	echo "--- $1 failed; what it said was wrong, and the end of its console ($work/guest-$1.log):"
+	grep -E 'WRONG|did not' "$work/said-$1.log" || echo "    (no check failed: it did not come to its end)"
+	grep -v '^GUEST time' "$work/guest-$1.log" | tail -n 30 | sed 's/^/    guest: /'
 }
 
 # Counts by what was selected, so that an entry that gave no result has failed.
 summary()
 {
-	local guest entry result reasons='' passed=0 failed=0 skipped=0
+	local guest entry result reasons='' wrong='' passed=0 failed=0 skipped=0
 
 	echo "--- results"
 	while read -r guest _ entry; do
@@ -118,10 +130,12 @@ summary()
 		case $result in
 		PASS*) passed=$((passed + 1)) ;;
 		SKIP*) skipped=$((skipped + 1)) reasons="${reasons:+$reasons; }$guest/$entry:${result#SKIP}" ;;
-		*) failed=$((failed + 1)) ;;
+		*) failed=$((failed + 1)) wrong="$wrong$guest"$'\n' ;;
 		esac
 	done <"$work/selection"
-	[ "$failed" -eq 0 ] || echo "the guests' consoles: $work/guest-*.log"
+	for guest in $(sort -u <<<"$wrong"); do
+		explain "$guest"
+	done
 	[ "$failed" -eq 0 ] && result=PASS || result=FAIL
 	echo "$result: $passed passed, $failed failed, $skipped skipped${reasons:+ ($reasons)}"
 	[ "$failed" -eq 0 ]

@@ -66,10 +66,11 @@ device()
 	done
 }
 
-# What a kernel says when a driver or a device misbehaved.
+# What a kernel says when a driver or a device misbehaved, or "none".
 complaints()
 {
-	dmesg | grep -E 'WARNING:|BUG:|Oops|[Cc]all [Tt]race|is broken|virtio.*(error|fail)|unknown error'
+	dmesg | grep -E 'WARNING:|BUG:|Oops|[Cc]all [Tt]race|is broken|virtio.*(error|fail)|unknown error|blocked for more than|page allocation failure|Out of memory' ||
+		echo none
 }
 
 memory

@@ -47,7 +47,8 @@ lab_apt_update()
 {
 	[ -z "${lab_apt_updated:-}" ] || return 0
 	lab_say "  refreshing the package lists (apt-get update)"
-	lab_apt update || lab_die "apt-get update failed; check the network and /etc/apt/sources.list"
+	# A foreign source that fails is not our concern, as long as what is needed comes.
+	lab_apt update || lab_say "  apt-get update had failures; going on all the same"
 	lab_apt_updated=1
 }
 
@@ -332,14 +333,24 @@ lab_start_emulated()
 	rm "$root/lab/outer-kernel"
 	lab_pack "$root" "$work/outer-initrd"
 	rm -rf "$root"
-	# One processor: a second one makes nothing faster here, and QEMU's emulation of SVM is
-	# safer without. The first serial line is the kernel's, the second the scenario's alone.
+	# One processor: a second one makes nothing faster here, and gives races more room. The
+	# first serial line is the kernel's, the second the scenario's alone.
 	timeout --foreground --kill-after=10 "$seconds" qemu-system-x86_64 \
 		-machine q35 -accel tcg,thread=single -cpu max,+svm -smp 1 -m 3G -no-reboot \
 		-nodefaults -display none -pidfile "$work/pid" -serial "file:$work/outer.log" \
 		-chardev stdio,id=scenario,signal=off -serial chardev:scenario \
 		-kernel "$(cat "$stage/outer-kernel")/vmlinuz" -initrd "$work/outer-initrd" \
-		-append "console=ttyS0 quiet panic=-1" </dev/null
+		-append "console=ttyS0 quiet panic=-1" < <(lab_nudge)
+}
+
+# QEMU 7.2 has a race between its timers and its emulation of SVM, in which the processor is
+# not told of an interrupt that its APIC holds: an idle machine then sleeps for ever. The next
+# interrupt to come makes up for it, so let one come, by the serial line, several times a second.
+lab_nudge()
+{
+	while echo 2>/dev/null; do
+		sleep 0.2
+	done
 }
 
 # Takes guest console lines, pulse and final status out of what a scenario says, and stops an

@@ -14,6 +14,7 @@ mount -t sysfs sys /sys
 mount -t tmpfs -o size=256M tmp /tmp
 stty -F /dev/ttyS1 raw -echo
 exec </dev/null >/dev/ttyS1 2>&1
+cat /dev/ttyS1 >/dev/null & # what comes in is to interrupt, and no more
 
 # Collapsing given-up memory back into huge pages is a policy of the host's, not what is
 # shown here, and would blur the figures.

@@ -57,12 +57,21 @@ vm_start()
 		--append "console=ttyS0 quiet panic=-1 ${VM_APPEND:-} $append" --control "$VM_DIR/control" "$@" \
 		<"$VM_DIR/in" >"$VM_DIR/console" 2>&1 3>&- &
 	VM_PID=$!
-	sed 's/\r*$//; s/^/guest| /' <"$VM_DIR/tail" 3>&- &
+	vm_relay <"$VM_DIR/tail" 3>&- &
 	tail -n +1 -f "$VM_DIR/console" >"$VM_DIR/tail" 3>&- &
 	VM_TAIL=$!
 	until_true "${VM_BOOT_SECONDS:-60}" vm_ready && vm_alive && return
 	vm_alive || say "toyvmm ended before the guest was ready"
 	return 1
+}
+
+# Marks the lines of the guest's console, each with one write, as others write meanwhile. A
+# last line that was cut off is left out, or it would run into what comes next.
+vm_relay()
+{
+	while IFS= read -r line; do
+		printf 'guest| %s\n' "$line"
+	done
 }
 
 vm_ready()

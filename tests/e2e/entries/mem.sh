@@ -45,4 +45,5 @@ for size in 3M 2G; do
 done
 check_is "requests that failed" "$(vm_info mem0.error)" 0
 check_is "plugs or discards that failed" "$(vm_info mem0.host_failures)" 0
-check_is "a fault" "$(vm_info mem0.fault)" ""
+check_is "requests that went past the target" "$(vm_info mem0.nack)" 0
+check_is "a fault" "$(vm_info mem0.fault)" none

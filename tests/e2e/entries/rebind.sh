@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=sh
 # Drivers let go of their devices and take them again: reset and a second negotiation.
-# shows: STAT-02 FEAT-07 RST-01 RST-04 BAL-GEN-09 LNX-BAL-18 LNX-COR-01 LNX-MMIO-01 LNX-MMIO-03
+# shows: STAT-02 FEAT-07 RST-01 LNX-BAL-18 LNX-COR-01 LNX-MMIO-01 LNX-MMIO-03
 
 size=$((48 * MIB))
 
