@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Fails if what README.md tells the reader to do does not work.
 
-usage: readme.py ROOT CC ARCHIVE
+usage: readme.py ROOT CC ARCHIVE...
 
-Each block of C is compiled without a warning, linked with the static library, and run
+Each block of C is compiled without a warning, linked with the static libraries, and run
 if it has a main(); each script of ours that is named in a shell block must be there and
 be executable.
 """
@@ -26,14 +26,14 @@ def blocks(text, language):
         yield common.line_of(text, match.start(1)), match[1]
 
 
-def try_program(root, compiler, archive, code):
+def try_program(root, compiler, archives, code):
     """What goes wrong with a C block, or nothing."""
     runs = re.search(r"\bint main\(", code)
     with tempfile.TemporaryDirectory() as folder:
         source, binary = pathlib.Path(folder) / "readme.c", pathlib.Path(folder) / "readme"
         source.write_text(code, encoding="utf-8")
         command = [*compiler.split(), *FLAGS, "-I", root / "include", source, "-o", binary]
-        command += [archive] if runs else ["-c"]
+        command += archives if runs else ["-c"]
         for step in [command, [binary]] if runs else [command]:
             done = subprocess.run(step, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                   text=True, check=False, timeout=60)
@@ -42,13 +42,13 @@ def try_program(root, compiler, archive, code):
     return ""
 
 
-def main(root, compiler, archive):
+def main(root, compiler, archives):
     readme = root / "README.md"
     text = readme.read_text(encoding="utf-8") if readme.exists() else ""
     findings, seen = common.Findings(root), 0
     for line, code in blocks(text, "c"):
         seen += 1
-        problem = try_program(root, compiler, archive, code)
+        problem = try_program(root, compiler, archives, code)
         if problem:
             findings.add(readme, line, f"the example {problem}")
     for line, code in blocks(text, "sh"):
@@ -60,6 +60,6 @@ def main(root, compiler, archive):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
+    if len(sys.argv) < 4:
         sys.exit(__doc__)
-    main(pathlib.Path(sys.argv[1]).resolve(), sys.argv[2], sys.argv[3])
+    main(pathlib.Path(sys.argv[1]).resolve(), sys.argv[2], sys.argv[3:])
