@@ -38,6 +38,5 @@
 #define split_used vmemdev_i_split_used
 #define split_wants_notify vmemdev_i_split_wants_notify
 #define vq_break vmemdev_i_vq_break
-#define vq_refresh vmemdev_i_vq_refresh
 
 #endif

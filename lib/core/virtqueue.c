@@ -36,7 +36,8 @@ int vq_break(struct vmemdev_vq *vq, int err)
 	return err;
 }
 
-int vq_refresh(struct vmemdev_vq *vq)
+/* Find the ring, or find it again after guest memory moved. Returns 0 or an error. */
+static int locate_ring(struct vmemdev_vq *vq)
 {
 	const uint64_t gpa[3] = { vq->layout_.desc, vq->layout_.driver, vq->layout_.device };
 	/* Split never writes descriptors, but a packed ring's used entries lie there. */
@@ -85,7 +86,7 @@ int vmemdev_vq_enable(struct vmemdev_vq *vq, const struct vmemdev_vq_layout *lay
 	vq->in_order_ = (features & VMEMDEV_F_IN_ORDER) != 0;
 	vq->avail_wrap_ = packed;
 	vq->used_wrap_ = packed;
-	err = vq_refresh(vq);
+	err = locate_ring(vq);
 	if (err != 0) {
 		vmemdev_vq_reset(vq);
 		vq->layout_ = given;
@@ -105,7 +106,7 @@ static int usable(struct vmemdev_vq *vq)
 	if (!vq->enabled_)
 		return VMEMDEV_E_STATE;
 	if (vq->generation_ != vq->guest_->generation_) {
-		err = vq_refresh(vq);
+		err = locate_ring(vq);
 		if (err != 0)
 			return vq_break(vq, err);
 	}

@@ -35,9 +35,6 @@ void packed_used(struct vmemdev_vq *vq, uint16_t id, uint32_t len, uint16_t slot
 void packed_publish(struct vmemdev_vq *vq);
 bool packed_wants_notify(const struct vmemdev_vq *vq);
 
-/* virtqueue.c: find the ring again after guest memory moved. Returns 0 or an error. */
-int vq_refresh(struct vmemdev_vq *vq);
-
 /* virtqueue.c: note that the guest broke the ring; returns @err. */
 int vq_break(struct vmemdev_vq *vq, int err);
 

@@ -148,23 +148,29 @@ static void record(struct vmemdev_mem *m, uint16_t type, struct span span)
 		m->ops_->plugged(m->ctx_, m->plugged_);
 }
 
-/* Have the host do it. Returns the response type, or HELD. */
-static uint16_t change(struct vmemdev_mem *m, uint16_t type, struct span span)
+/* Have the host do it. Returns what it answered; 0 if there is nothing for it to do. */
+static int ask_host(struct vmemdev_mem *m, uint16_t type, struct span span)
 {
 	int (*op)(void *, const struct vmemdev_range *, uint32_t, uint64_t) =
 		type == REQ_PLUG ? m->ops_->plug : m->ops_->unplug;
 	uint32_t count = 1;
-	int result = 0;
 
 	if (type == REQ_UNPLUG_ALL)
 		count = plugged_ranges(m);
 	else
 		m->ranges_[0] = range_of(m, span);
-	if (op != NULL && count > 0) {
-		m->counts_.host_calls++;
-		m->token_++;
-		result = op(m->ctx_, m->ranges_, count, m->token_);
-	}
+	if (op == NULL || count == 0)
+		return 0;
+	m->counts_.host_calls++;
+	m->token_++;
+	return op(m->ctx_, m->ranges_, count, m->token_);
+}
+
+/* Change the blocks of a request. Returns the response type, or HELD. */
+static uint16_t change(struct vmemdev_mem *m, uint16_t type, struct span span)
+{
+	int result = ask_host(m, type, span);
+
 	if (result == VMEMDEV_LATER) {
 		m->waiting_ = 1;
 		m->request_ = type;
@@ -336,15 +342,8 @@ static int system_reset(struct vmemdev_device *dev)
 {
 	struct vmemdev_mem *m = mem_of(dev);
 	const struct span all = { 0, 0 };
-	uint32_t count;
-	int result = 0;
+	int result = ask_host(m, REQ_UNPLUG_ALL, all);
 
-	count = plugged_ranges(m);
-	if (count > 0) {
-		m->counts_.host_calls++;
-		m->token_++;
-		result = m->ops_->unplug(m->ctx_, m->ranges_, count, m->token_);
-	}
 	if (result != 0) {
 		m->counts_.host_failures++;
 		return result < 0 ? result : VMEMDEV_E_BUSY;
