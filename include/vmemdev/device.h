@@ -185,6 +185,26 @@ struct vmemdev_vq_layout *vmemdev_device_queue_layout(struct vmemdev_device *dev
  */
 int vmemdev_device_queue_enable(struct vmemdev_device *dev, uint16_t queue);
 
+/**
+ * Enable @queue with its layout, at the positions of @state instead of at the start: for
+ * transports that can stop a queue and go on elsewhere (vhost-user). @state is checked as
+ * if a guest had written it.
+ * returns: as vmemdev_device_queue_enable(); VMEMDEV_E_INVAL also if @state is impossible
+ */
+int vmemdev_device_queue_resume(struct vmemdev_device *dev, uint16_t queue,
+				const struct vmemdev_vq_state *state);
+
+/**
+ * Stop @queue as vmemdev_device_queue_reset() does, and say where it stood. What was taken
+ * and is not used yet (a half-read chain, a buffer that is kept, a request that waits for
+ * the host) counts as not taken: whoever goes on at @state takes it again, in the same
+ * order. Nothing that was used is lost, nothing is used twice.
+ * returns: 0; VMEMDEV_E_INVAL (no such queue, NULL), VMEMDEV_E_STATE (not enabled, inside a
+ * callback); the VMEMDEV_E_GUEST_* that broke the queue. On error it goes on.
+ */
+int vmemdev_device_queue_stop(struct vmemdev_device *dev, uint16_t queue,
+			      struct vmemdev_vq_state *state);
+
 /** Whether @queue is enabled. */
 bool vmemdev_device_queue_enabled(const struct vmemdev_device *dev, uint16_t queue);
 

@@ -209,8 +209,10 @@ int vmemdev_linux_discard(struct vmemdev_linux_memory *memory,
 			  const struct vmemdev_range *ranges, uint32_t count);
 
 /**
- * Ops whose ctx is a struct vmemdev_linux_memory: inflate discards. There is no deflate,
- * as a touch brings the page back. returns: never NULL; lives for ever
+ * Ops whose ctx is a struct vmemdev_linux_memory: inflate and report discard. There is no
+ * deflate, as a touch brings the page back. With huge pages, of which only whole ones are
+ * given back, have the balloon track them (struct vmemdev_balloon_track).
+ * returns: never NULL; lives for ever
  */
 const struct vmemdev_balloon_ops *vmemdev_linux_balloon_ops(void);
 

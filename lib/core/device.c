@@ -37,7 +37,7 @@ int device_check(const struct vmemdev_class *class, const struct vmemdev_device_
 
 void device_init(struct vmemdev_device *dev, const struct vmemdev_class *class,
 		 const struct vmemdev_device_config *config, uint64_t type_features,
-		 struct vmemdev_vq *vqs, uint16_t count)
+		 struct vmemdev_vq *vqs, uint16_t count, uint32_t present)
 {
 	memset(dev, 0, sizeof(*dev));
 	dev->class_ = class;
@@ -48,8 +48,11 @@ void device_init(struct vmemdev_device *dev, const struct vmemdev_class *class,
 	dev->ctx_ = config->ctx;
 	dev->offered_ = type_features | VMEMDEV_F_VERSION_1 | config->features_on |
 			(class->offer & ~config->features_off);
-	for (uint16_t i = 0; i < count; i++)
-		(void)vmemdev_vq_init(&vqs[i], sizeof(vqs[i]), config->guest, queue_size(config));
+	for (uint16_t i = 0; i < count; i++) {
+		if (present & bit(i))
+			(void)vmemdev_vq_init(&vqs[i], sizeof(vqs[i]), config->guest,
+					      queue_size(config));
+	}
 }
 
 int vmemdev_device_attach(struct vmemdev_device *dev, const struct vmemdev_transport_ops *ops,
@@ -157,6 +160,8 @@ static bool features_ok(const struct vmemdev_device *dev)
 /* Queues may have been filled before DRIVER_OK, and their kicks came too early (3.1.1). */
 static void start(struct vmemdev_device *dev)
 {
+	if (dev->class_->start != NULL)
+		dev->class_->start(dev);
 	for (uint16_t i = 0; i < dev->vq_count_; i++) {
 		if (dev->vqs_[i].enabled_)
 			dev->kicked_ |= (uint32_t)bit(i);
@@ -285,7 +290,9 @@ struct vmemdev_vq_layout *vmemdev_device_queue_layout(struct vmemdev_device *dev
 	return vq != NULL && !vq->enabled_ && !dev->inside_ ? &vq->layout_ : NULL;
 }
 
-int vmemdev_device_queue_enable(struct vmemdev_device *dev, uint16_t queue)
+/* @state NULL: from the start. */
+static int enable_at(struct vmemdev_device *dev, uint16_t queue,
+		     const struct vmemdev_vq_state *state)
 {
 	struct vmemdev_vq *vq = queue_at(dev, queue);
 	int err;
@@ -295,10 +302,24 @@ int vmemdev_device_queue_enable(struct vmemdev_device *dev, uint16_t queue)
 	/* The ring's format is known only once features are settled (3.1.1). */
 	if (dev->inside_ || !(dev->status_ & VMEMDEV_STATUS_FEATURES_OK))
 		return VMEMDEV_E_STATE;
-	err = vmemdev_vq_enable(vq, &vq->layout_, dev->accepted_);
+	if (state == NULL)
+		err = vmemdev_vq_enable(vq, &vq->layout_, dev->accepted_);
+	else
+		err = vmemdev_vq_load(vq, &vq->layout_, dev->accepted_, state);
 	if (err == 0 && device_live(dev))
 		dev->kicked_ |= (uint32_t)bit(queue);
 	return err;
+}
+
+int vmemdev_device_queue_enable(struct vmemdev_device *dev, uint16_t queue)
+{
+	return enable_at(dev, queue, NULL);
+}
+
+int vmemdev_device_queue_resume(struct vmemdev_device *dev, uint16_t queue,
+				const struct vmemdev_vq_state *state)
+{
+	return state != NULL ? enable_at(dev, queue, state) : VMEMDEV_E_INVAL;
 }
 
 bool vmemdev_device_queue_enabled(const struct vmemdev_device *dev, uint16_t queue)
@@ -320,6 +341,22 @@ void vmemdev_device_queue_reset(struct vmemdev_device *dev, uint16_t queue)
 	dev->inside_ = 0;
 	vmemdev_vq_reset(vq);
 	dev->kicked_ &= ~(uint32_t)bit(queue);
+}
+
+int vmemdev_device_queue_stop(struct vmemdev_device *dev, uint16_t queue,
+			      struct vmemdev_vq_state *state)
+{
+	struct vmemdev_vq *vq = queue_at(dev, queue);
+
+	if (vq == NULL || state == NULL)
+		return VMEMDEV_E_INVAL;
+	if (dev->inside_ || !vq->enabled_)
+		return VMEMDEV_E_STATE;
+	if (vq->broken_ != 0)
+		return vq->broken_;
+	vq_rewound(vq, state);
+	vmemdev_device_queue_reset(dev, queue);
+	return 0;
 }
 
 bool vmemdev_device_shm(const struct vmemdev_device *dev, uint8_t id, struct vmemdev_range *range)

@@ -27,6 +27,8 @@ struct vmemdev_class {
 			     uint32_t len);
 	/* Whether the type can work with these accepted features. NULL: with any. */
 	bool (*features_ok)(const struct vmemdev_device *dev, uint64_t accepted);
+	/* The driver sets DRIVER_OK; then process() follows for each enabled queue. */
+	void (*start)(struct vmemdev_device *dev);
 	/*
 	 * Serve @queue until it is empty, *budget is used up, or host work is
 	 * outstanding. Returns 1 if it is to be called again, 0 if not (the next kick
@@ -53,11 +55,12 @@ int device_check(const struct vmemdev_class *class, const struct vmemdev_device_
 
 /*
  * Prepare the base of a device from a @config that was checked. Its type offers
- * @type_features and has @count queues in @vqs.
+ * @type_features and has @count queues in @vqs, zeroed, of which those are there whose
+ * bit is set in @present.
  */
 void device_init(struct vmemdev_device *dev, const struct vmemdev_class *class,
 		 const struct vmemdev_device_config *config, uint64_t type_features,
-		 struct vmemdev_vq *vqs, uint16_t count);
+		 struct vmemdev_vq *vqs, uint16_t count, uint32_t present);
 
 /* Whether queues may be served: after DRIVER_OK and before whatever ends that. */
 bool device_live(const struct vmemdev_device *dev);

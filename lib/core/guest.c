@@ -259,6 +259,32 @@ uint64_t guest_run(const struct vmemdev_guest *guest, uint64_t gpa, uint64_t len
 	return region < end ? min64(len, region->gpa - gpa) : len;
 }
 
+bool guest_all_discardable(const struct vmemdev_guest *guest, uint64_t gpa, uint64_t len)
+{
+	uint64_t got;
+	bool discardable;
+
+	for (; len > 0; len -= got, gpa += got) {
+		got = guest_run(guest, gpa, len, &discardable);
+		if (!discardable)
+			return false;
+	}
+	return true;
+}
+
+bool guest_reaches(const struct vmemdev_guest *guest, uint64_t gpa)
+{
+	const uint32_t kept = VMEMDEV_REGION_KEEP | VMEMDEV_REGION_READONLY;
+
+	for (uint32_t i = 0; guest->regions_ != NULL && i < guest->region_count_; i++) {
+		const struct vmemdev_region *region = &guest->regions_[i];
+
+		if (!(region->flags & kept) && region->gpa + (region->len - 1) >= gpa)
+			return true;
+	}
+	return false;
+}
+
 void guest_dirty(const struct vmemdev_guest *guest, uint64_t gpa, uint64_t len)
 {
 	if (guest->ops_ != NULL && guest->ops_->dirty != NULL)

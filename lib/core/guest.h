@@ -38,6 +38,12 @@ int guest_write(const struct vmemdev_guest *guest, uint64_t gpa, const void *src
 uint64_t guest_run(const struct vmemdev_guest *guest, uint64_t gpa, uint64_t len,
 		   bool *discardable);
 
+/* Whether all of [gpa, gpa + len), len > 0, may be discarded. */
+bool guest_all_discardable(const struct vmemdev_guest *guest, uint64_t gpa, uint64_t len);
+
+/* Whether the table holds memory at or above @gpa that may be discarded. */
+bool guest_reaches(const struct vmemdev_guest *guest, uint64_t gpa);
+
 /* Tell the host's dirty log, if there is one. */
 void guest_dirty(const struct vmemdev_guest *guest, uint64_t gpa, uint64_t len);
 

@@ -7,6 +7,13 @@
  * there they carry the library's prefix. tests/checks/symbols.py sees that none is
  * missing here.
  */
+#define batch_end_run vmemdev_i_batch_end_run
+#define batch_flush vmemdev_i_batch_flush
+#define batch_forget vmemdev_i_batch_forget
+#define batch_give_back vmemdev_i_batch_give_back
+#define batch_process vmemdev_i_batch_process
+#define batch_take vmemdev_i_batch_take
+#define bitmap_change vmemdev_i_bitmap_change
 #define bitmap_fill vmemdev_i_bitmap_fill
 #define bitmap_run_end vmemdev_i_bitmap_run_end
 #define chain_at_end vmemdev_i_chain_at_end
@@ -14,16 +21,23 @@
 #define config_take vmemdev_i_config_take
 #define device_check vmemdev_i_device_check
 #define device_config_changed vmemdev_i_device_config_changed
-#define device_init vmemdev_i_device_init
 #define device_fail vmemdev_i_device_fail
+#define device_init vmemdev_i_device_init
 #define device_live vmemdev_i_device_live
 #define device_publish vmemdev_i_device_publish
+#define free_read vmemdev_i_free_read
+#define guest_all_discardable vmemdev_i_guest_all_discardable
 #define guest_check vmemdev_i_guest_check
 #define guest_dirty vmemdev_i_guest_dirty
 #define guest_map vmemdev_i_guest_map
+#define guest_reaches vmemdev_i_guest_reaches
 #define guest_read vmemdev_i_guest_read
 #define guest_run vmemdev_i_guest_run
 #define guest_write vmemdev_i_guest_write
+#define hint_begin vmemdev_i_hint_begin
+#define hint_reset vmemdev_i_hint_reset
+#define inhibit_catch_up vmemdev_i_inhibit_catch_up
+#define inhibit_reset vmemdev_i_inhibit_reset
 #define packed_finish vmemdev_i_packed_finish
 #define packed_parts vmemdev_i_packed_parts
 #define packed_pop vmemdev_i_packed_pop
@@ -31,12 +45,24 @@
 #define packed_size_ok vmemdev_i_packed_size_ok
 #define packed_used vmemdev_i_packed_used
 #define packed_wants_notify vmemdev_i_packed_wants_notify
+#define pages_deflate vmemdev_i_pages_deflate
+#define pages_inflate vmemdev_i_pages_inflate
+#define pages_read vmemdev_i_pages_read
 #define split_parts vmemdev_i_split_parts
 #define split_pop vmemdev_i_split_pop
 #define split_publish vmemdev_i_split_publish
 #define split_size_ok vmemdev_i_split_size_ok
 #define split_used vmemdev_i_split_used
 #define split_wants_notify vmemdev_i_split_wants_notify
+#define stats_process vmemdev_i_stats_process
+#define stats_reset vmemdev_i_stats_reset
+#define track_at vmemdev_i_track_at
+#define track_give vmemdev_i_track_give
+#define track_given vmemdev_i_track_given
+#define track_take vmemdev_i_track_take
+#define tracks_check vmemdev_i_tracks_check
+#define tracks_clear vmemdev_i_tracks_clear
 #define vq_break vmemdev_i_vq_break
+#define vq_rewound vmemdev_i_vq_rewound
 
 #endif

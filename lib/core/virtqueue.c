@@ -245,6 +245,15 @@ int vmemdev_vq_save(const struct vmemdev_vq *vq, struct vmemdev_vq_state *state)
 	return 0;
 }
 
+void vq_rewound(const struct vmemdev_vq *vq, struct vmemdev_vq_state *state)
+{
+	memset(state, 0, sizeof(*state));
+	state->next_avail = vq->next_used_;
+	state->next_used = vq->next_used_;
+	state->avail_wrap = vq->used_wrap_;
+	state->used_wrap = vq->used_wrap_;
+}
+
 /* Whether these positions could have come from a queue of @size entries in this format. */
 static bool positions_possible(const struct vmemdev_vq_state *state, uint32_t size, bool packed)
 {

@@ -38,6 +38,9 @@ bool packed_wants_notify(const struct vmemdev_vq *vq);
 /* virtqueue.c: note that the guest broke the ring; returns @err. */
 int vq_break(struct vmemdev_vq *vq, int err);
 
+/* The positions at which everything used so far is done, and nothing else was taken. */
+void vq_rewound(const struct vmemdev_vq *vq, struct vmemdev_vq_state *state);
+
 /* chain.c: put @chain at descriptor @first of the ring itself. */
 void chain_start(struct vmemdev_chain *chain, struct vmemdev_vq *vq, uint16_t first);
 

@@ -453,7 +453,7 @@ int vmemdev_mem_init(struct vmemdev_mem *mem, size_t mem_size,
 	if (given.has_node)
 		features |= VMEMDEV_MEM_F_ACPI_PXM;
 	memset(mem, 0, sizeof(*mem));
-	device_init(&mem->device_, &class, &given.device, features, mem->vqs_, QUEUES);
+	device_init(&mem->device_, &class, &given.device, features, mem->vqs_, QUEUES, 1);
 	mem->ops_ = given.ops;
 	mem->ctx_ = given.ctx;
 	mem->bitmap_ = given.bitmap;

@@ -78,7 +78,7 @@ static int plug(void *ctx, const struct vmemdev_range *ranges, uint32_t count, u
 
 const struct vmemdev_balloon_ops *vmemdev_linux_balloon_ops(void)
 {
-	static const struct vmemdev_balloon_ops ops = { .inflate = discard };
+	static const struct vmemdev_balloon_ops ops = { .inflate = discard, .report = discard };
 
 	return &ops;
 }
