@@ -277,7 +277,7 @@ struct vmemdev_balloon {
  * Prepare @balloon; @balloon_size is the caller's sizeof(*balloon). Calls nothing.
  * returns: 0; VMEMDEV_E_ABI; VMEMDEV_E_INVAL (a required pointer is NULL, first_round is
  * 1, padding is not 0), VMEMDEV_E_SIZE (range_count 0, queue_size, which must be 32 at
- * least with reporting as Linux wants it, a track's len), VMEMDEV_E_ALIGN (a track's gpa
+ * least with reporting and 2 with hinting as Linux wants it, a track's len), VMEMDEV_E_ALIGN (a track's gpa
  * or frame_shift), VMEMDEV_E_OVERLAP (tracks), VMEMDEV_E_FEATURE (also
  * require_must_tell_host without must_tell_host). On error @balloon is unchanged.
  */
@@ -384,9 +384,9 @@ uint64_t vmemdev_balloon_skip(uint64_t *to_send, uint64_t gpa, uint64_t pages,
 /**
  * Limit the rate of free page reporting, each of which costs the host a discard and the
  * guest a fault: from now on take reports until they come to @bytes (the buffer that
- * passes it is still taken), then let them wait until this is called again, so ten times
- * a second or so. The guest cannot use what it has reported while that waits: Linux holds
- * up to 32 ranges. UINT64_MAX: no limit, as at the start.
+ * passes it is still taken: 128 MiB of Linux at the most), then let them wait until this
+ * is called again, so ten times a second or so. The guest cannot use what it has reported
+ * while that waits. UINT64_MAX: no limit, as at the start.
  * returns: 0; VMEMDEV_E_STATE inside a callback
  */
 int vmemdev_balloon_allow_reports(struct vmemdev_balloon *balloon, uint64_t bytes);

@@ -12,6 +12,7 @@ enum {
 	QUEUES = 5,
 	FIRST_OPTIONAL = 2,
 	REPORT_QUEUE_MIN = 32, /* or Linux does not take the device */
+	HINT_QUEUE_MIN = 2,
 	CONFIG_NUM_PAGES = 0,
 	CONFIG_ACTUAL = 4,
 	CONFIG_COMMAND = 8,
@@ -212,6 +213,7 @@ static uint64_t features_of(const struct vmemdev_balloon_config *config)
 static int check(const struct vmemdev_balloon_config *config)
 {
 	const struct vmemdev_balloon_ops *ops = config->ops;
+	uint16_t least = 0;
 	int err;
 
 	if (ops == NULL || ops->inflate == NULL || config->ranges == NULL ||
@@ -226,8 +228,11 @@ static int check(const struct vmemdev_balloon_config *config)
 	err = device_check(&class, &config->device);
 	if (err != 0)
 		return err;
-	if (config->reporting && config->device.queue_size != 0 &&
-	    config->device.queue_size < REPORT_QUEUE_MIN)
+	if (config->reporting)
+		least = REPORT_QUEUE_MIN;
+	else if (config->hinting)
+		least = HINT_QUEUE_MIN;
+	if (config->device.queue_size != 0 && config->device.queue_size < least)
 		return VMEMDEV_E_SIZE;
 	return tracks_check(config->tracks, config->track_count);
 }

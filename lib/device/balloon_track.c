@@ -48,7 +48,7 @@ int tracks_check(const struct vmemdev_balloon_track *tracks, uint32_t count)
 {
 	int err;
 
-	if ((tracks == NULL) != (count == 0))
+	if (tracks == NULL && count > 0)
 		return VMEMDEV_E_INVAL;
 	for (uint32_t i = 0; i < count; i++) {
 		err = track_check(&tracks[i]);
