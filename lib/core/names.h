@@ -35,6 +35,7 @@
 #define guest_run vmemdev_i_guest_run
 #define guest_write vmemdev_i_guest_write
 #define hint_begin vmemdev_i_hint_begin
+#define hint_queue_reset vmemdev_i_hint_queue_reset
 #define hint_reset vmemdev_i_hint_reset
 #define inhibit_catch_up vmemdev_i_inhibit_catch_up
 #define inhibit_reset vmemdev_i_inhibit_reset
@@ -45,7 +46,6 @@
 #define packed_size_ok vmemdev_i_packed_size_ok
 #define packed_used vmemdev_i_packed_used
 #define packed_wants_notify vmemdev_i_packed_wants_notify
-#define pages_deflate vmemdev_i_pages_deflate
 #define pages_inflate vmemdev_i_pages_inflate
 #define pages_read vmemdev_i_pages_read
 #define split_parts vmemdev_i_split_parts

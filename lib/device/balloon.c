@@ -92,7 +92,9 @@ static void queue_reset(struct vmemdev_device *dev, uint16_t queue)
 
 	if (b->roles_[queue] == ROLE_STATS)
 		stats_reset(b);
-	else if (b->queue_ == queue)
+	if (b->roles_[queue] == ROLE_HINT)
+		hint_queue_reset(b);
+	if (b->queue_ == queue)
 		batch_forget(b);
 }
 

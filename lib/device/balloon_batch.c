@@ -86,7 +86,7 @@ static void hand_over(struct vmemdev_balloon *b, const struct vmemdev_balloon_tr
 		pages_inflate(b, track, &range);
 		break;
 	case ROLE_DEFLATE:
-		pages_deflate(b, track, &range);
+		range.len = b->ops_->deflate != NULL ? range.len : 0;
 		break;
 	case ROLE_REPORT:
 		report(b, track, &range);
@@ -130,6 +130,9 @@ int batch_end_run(struct vmemdev_balloon *b)
 		range.len = (b->run_end_ - b->run_first_) << PAGE_SHIFT;
 		range.len = alike(b, range.gpa, range.len, &discardable, &track);
 		b->run_first_ += range.len >> PAGE_SHIFT;
+		/* Whatever the table says now: the pages are the guest's again. */
+		if (track != NULL && batch_role(b) == ROLE_DEFLATE)
+			track_take(track, &range);
 		if (discardable)
 			hand_over(b, track, range);
 		else

@@ -97,6 +97,12 @@ int hint_begin(struct vmemdev_balloon *b)
 	return 0;
 }
 
+void hint_queue_reset(struct vmemdev_balloon *b)
+{
+	if (b->round_ == VMEMDEV_BALLOON_ROUND_OPEN)
+		set_round(b, VMEMDEV_BALLOON_ROUND_ASKED);
+}
+
 void hint_reset(struct vmemdev_balloon *b)
 {
 	b->command_ = COMMAND_STOP;

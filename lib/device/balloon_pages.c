@@ -103,12 +103,3 @@ void pages_inflate(struct vmemdev_balloon *b, const struct vmemdev_balloon_track
 	}
 	*range = done;
 }
-
-void pages_deflate(struct vmemdev_balloon *b, const struct vmemdev_balloon_track *track,
-		   struct vmemdev_range *range)
-{
-	if (track != NULL)
-		track_take(track, range);
-	if (b->ops_->deflate == NULL)
-		range->len = 0;
-}

@@ -77,12 +77,10 @@ void batch_forget(struct vmemdev_balloon *b);
 int pages_read(struct vmemdev_balloon *b);
 
 /*
- * [gpa, gpa + len), in @track or in none, was given up or is wanted back: fill in the
- * range of it that the host is to know of; its len is 0 if there is none.
+ * @range, in @track or in none, was given up: it becomes the range of it that the host is
+ * to know of; its len is 0 if there is none.
  */
 void pages_inflate(struct vmemdev_balloon *b, const struct vmemdev_balloon_track *track,
-		   struct vmemdev_range *range);
-void pages_deflate(struct vmemdev_balloon *b, const struct vmemdev_balloon_track *track,
 		   struct vmemdev_range *range);
 
 /* --- balloon_free.c --- */
@@ -95,6 +93,9 @@ int hint_begin(struct vmemdev_balloon *b);
 
 /* A device reset ends hinting. */
 void hint_reset(struct vmemdev_balloon *b);
+
+/* A reset of the hinting queue: a command ID is to come before pages again. */
+void hint_queue_reset(struct vmemdev_balloon *b);
 
 /* --- balloon_stats.c --- */
 
