@@ -179,7 +179,8 @@ struct vmemdev_balloon_ops {
  *
  * The memory of it is good only while the guest has promised not to touch such a page
  * before it has asked for it back: offer must_tell_host. Without that promise nothing is
- * remembered, and each range is cut inwards to host pages. A reset forgets all.
+ * remembered, and each range is cut inwards to host pages. A reset forgets all, of the
+ * device or of the inflate queue while a buffer of it is being served.
  */
 struct vmemdev_balloon_track {
 	uint64_t gpa, len;    /* above 0, both multiples of the host page */

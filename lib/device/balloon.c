@@ -94,8 +94,12 @@ static void queue_reset(struct vmemdev_device *dev, uint16_t queue)
 		stats_reset(b);
 	if (b->roles_[queue] == ROLE_HINT)
 		hint_queue_reset(b);
-	if (b->queue_ == queue)
-		batch_forget(b);
+	if (b->queue_ != queue)
+		return;
+	/* Pages of buffers that are dropped were not given up; which they are is not known. */
+	if (b->batch_ && b->tracked_ && queue == ROLE_INFLATE)
+		tracks_clear(b);
+	batch_forget(b);
 }
 
 static void set_actual(struct vmemdev_balloon *b, uint32_t pages)
