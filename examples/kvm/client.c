@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <json-c/json.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,8 +16,12 @@
 static const char usage[] =
 	"usage: toyvmm-ctl SOCKET set-balloon SIZE\n"
 	"       toyvmm-ctl SOCKET set-requested ID SIZE\n"
+	"       toyvmm-ctl SOCKET stats | poll-stats | stats-period SECONDS\n"
+	"       toyvmm-ctl SOCKET hint start|stop|done\n"
+	"       toyvmm-ctl SOCKET inhibit | uninhibit\n"
 	"       toyvmm-ctl SOCKET info | events | quit\n"
-	"Prints the answer, a line of JSON; \"events\" prints an event a line until the VMM ends.\n"
+	"Prints the answer, a line of JSON; \"stats\" prints the guest's statistics instead, one\n"
+	"a line, and \"events\" an event a line until the VMM ends.\n"
 	"Exit status: 0, 1 if the VMM answered with an error or is not there, 2 wrong usage.\n";
 
 static int connect_to(const char *path)
@@ -34,29 +39,54 @@ static int connect_to(const char *path)
 	return -1;
 }
 
+/* What a command's arguments are called in its request; most have none. */
+static const struct {
+	const char *command, *names[2];
+	int count;
+} arguments[] = {
+	{"set-balloon", {"size"}, 1},
+	{"set-requested", {"id", "size"}, 2},
+	{"stats-period", {"seconds"}, 1},
+	{"hint", {"step"}, 1},
+};
+
 /* returns: NULL if the arguments make no command */
 static struct json_object *build_request(int argc, char **argv)
 {
-	struct json_object *request = json_object_new_object();
-	const char *names[3] = {"cmd", NULL, NULL};
-	int count = 1;
+	struct json_object *request;
+	const char *const *names = NULL;
+	int count = 0;
 
-	if (!strcmp(argv[0], "set-balloon"))
-		names[count++] = "size";
-	if (!strcmp(argv[0], "set-requested")) {
-		names[count++] = "id";
-		names[count++] = "size";
+	for (size_t i = 0; i < sizeof(arguments) / sizeof(arguments[0]); i++) {
+		if (!strcmp(argv[0], arguments[i].command)) {
+			names = arguments[i].names;
+			count = arguments[i].count;
+		}
 	}
-	if (argc != count) {
-		json_object_put(request);
+	if (argc != 1 + count)
 		return NULL;
-	}
+	request = json_object_new_object();
+	json_object_object_add(request, "cmd", json_object_new_string(argv[0]));
 	for (int i = 0; i < count; i++)
-		json_object_object_add(request, names[i], json_object_new_string(argv[i]));
+		json_object_object_add(request, names[i], json_object_new_string(argv[1 + i]));
 	return request;
 }
 
-static int converse(int fd, struct json_object *request, int endless)
+/* "name value" a line, as users of "virsh dommemstat" know it. */
+static void print_columns(const char *line)
+{
+	struct json_object *answer = json_tokener_parse(line);
+
+	if (!json_object_is_type(answer, json_type_object)) {
+		fputs(line, stdout);
+		return;
+	}
+	json_object_object_foreach(answer, name, value)
+		printf("%s %s\n", name, json_object_get_string(value));
+	json_object_put(answer);
+}
+
+static int converse(int fd, struct json_object *request, bool endless, bool columns)
 {
 	const char *text = json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN);
 	FILE *stream = fdopen(fd, "r+");
@@ -73,7 +103,10 @@ static int converse(int fd, struct json_object *request, int endless)
 	while ((!lines || endless) && getline(&line, &size, stream) > 0) {
 		if (!lines++ && !strncmp(line, "{\"error\":", 9))
 			status = 1;
-		fputs(line, stdout);
+		if (columns && !status)
+			print_columns(line);
+		else
+			fputs(line, stdout);
 		fflush(stdout);
 		if (status)
 			break;
@@ -96,5 +129,6 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	fd = connect_to(argv[1]);
-	return fd < 0 ? 1 : converse(fd, request, !strcmp(argv[2], "events"));
+	return fd < 0 ? 1 : converse(fd, request, !strcmp(argv[2], "events"),
+				   !strcmp(argv[2], "stats"));
 }

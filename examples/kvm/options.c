@@ -4,24 +4,20 @@
  * shows is how the devices' configuration looks from outside, and that each wrong value is
  * named together with what would be right.
  */
-#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "vmm.h"
+#include "settings.h"
 
 #define ID_MAX 64
 #define ID_CHARACTERS \
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
-#define SETTINGS_MAX 16    /* more than there are names */
-#define STDERR_WAIT 200    /* ms */
 #define SYSTEM_PAGE 4096
+#define REPORT_LIMIT_MAX (UINT64_C(1) << 44)
+#define REPORTING_QUEUE_MIN 32 /* entries that Linux fills at once, */
+#define HINTING_QUEUE_MIN 2    /* or else it does not take the device */
 
 static const char usage[] =
 	"usage: toyvmm --kernel FILE [option]...\n"
@@ -37,7 +33,16 @@ static const char usage[] =
 	"  --cpus N             vCPUs, by default 1\n"
 	"  --balloon[=...]      a balloon device\n"
 	"      deflate-on-oom=on|off  let the guest take pages back when it is short (off)\n"
-	"      must-tell-host=on|off  make the guest announce what it takes back (off)\n"
+	"      must-tell-host=on|off|require  ask the guest to announce what it takes back, or\n"
+	"                       refuse one that does not (on where frame is, else off)\n"
+	"      frame=SIZE|off   remember what was given up, and discard it by host pages of this\n"
+	"                       size (the RAM's page if that is above 4K, else off)\n"
+	"      stats=on|off     statistics of the guest (on)\n"
+	"      hinting=on|off   free page hinting (on)\n"
+	"      reporting=on|off free page reporting (off), with\n"
+	"      report-min=SIZE       shorter ranges left alone (0)\n"
+	"      report-limit=SIZE     no more than this in a second (no limit)\n"
+	"      queues=both|text queues by the numbers of Linux too, or the text's alone (both)\n"
 	"  --mem size=SIZE[,...]  a memory device (virtio-mem); may be repeated\n"
 	"      block=SIZE       what is plugged at once (2M)\n"
 	"      node=N           its NUMA node (0)\n"
@@ -58,112 +63,6 @@ static const char usage[] =
 	"Exit status: 0 guest powered off or quit, 1 trouble, 2 wrong command line,\n"
 	"3 guest reset itself.\n";
 
-int fail(const char *format, ...)
-{
-	struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
-	char text[1024];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	/*
-	 * One write, so that the guest's console does not come in between; and none to a terminal
-	 * that has been stopped, or the VMM would stop with it.
-	 */
-	if (poll(&out, 1, STDERR_WAIT) > 0)
-		dprintf(STDERR_FILENO, "toyvmm: %s\n", text);
-	return -1;
-}
-
-bool size_parse(const char *text, uint64_t *size)
-{
-	static const char units[] = "KMGTkmgt";
-	unsigned shift = 0;
-	uint64_t number;
-	char *end;
-
-	if (text[0] < '0' || text[0] > '9')
-		return false;
-	errno = 0;
-	/* Not base 0: nobody who writes 010M means octal. */
-	number = strtoull(text, &end, text[0] == '0' && (text[1] | 0x20) == 'x' ? 16 : 10);
-	if (errno)
-		return false;
-	if (*end) {
-		const char *unit = strchr(units, *end);
-
-		if (!unit || end[1])
-			return false;
-		shift = 10 * (unsigned)((unit - units) % 4 + 1);
-	}
-	if (number > UINT64_MAX >> shift)
-		return false;
-	*size = number << shift;
-	return true;
-}
-
-/* One name=value of an option's list, for messages that say where they come from. */
-struct setting {
-	const char *option, *name, *value;
-	const char *seen[SETTINGS_MAX]; /* the names so far */
-	unsigned seen_count;
-};
-
-static int bad_value(const struct setting *s, const char *expected)
-{
-	return fail("%s: %s=%s: expected %s", s->option, s->name, s->value, expected);
-}
-
-static int set_size(const struct setting *s, uint64_t *size)
-{
-	if (!size_parse(s->value, size))
-		return bad_value(s, "a size such as 512M or 2G");
-	return 0;
-}
-
-static int set_number(const struct setting *s, uint64_t max, uint64_t *number)
-{
-	if (!size_parse(s->value, number) || *number > max)
-		return fail("%s: %s=%s: expected a number from 0 to %" PRIu64, s->option, s->name,
-			    s->value, max);
-	return 0;
-}
-
-static int set_bool(const struct setting *s, bool *flag)
-{
-	*flag = !strcmp(s->value, "on");
-	if (!*flag && strcmp(s->value, "off"))
-		return bad_value(s, "on or off");
-	return 0;
-}
-
-/*
- * Take the next name=value off @list, which is cut up. returns: 1, 0 at the end, -1 if a
- * part has no value or comes a second time.
- */
-static int next_setting(char **list, struct setting *s)
-{
-	char *equals;
-
-	s->name = strsep(list, ",");
-	if (!s->name)
-		return 0;
-	equals = strchr(s->name, '=');
-	if (!equals)
-		return fail("%s: \"%s\": expected name=value", s->option, s->name);
-	*equals = 0;
-	s->value = equals + 1;
-	for (unsigned i = 0; i < s->seen_count; i++) {
-		if (!strcmp(s->seen[i], s->name))
-			return fail("%s: %s=%s: %s is given twice: give it once", s->option,
-				    s->name, s->value, s->name);
-	}
-	if (s->seen_count < SETTINGS_MAX) /* else one of them is unknown, and refused */
-		s->seen[s->seen_count++] = s->name;
-	return 1;
-}
-
 /* What any device takes. returns: 1 if @s was not one of these. */
 static int device_setting(const struct setting *s, struct device_option *device)
 {
@@ -182,17 +81,17 @@ static int device_setting(const struct setting *s, struct device_option *device)
 	bool on;
 
 	if (!strcmp(s->name, "queue-size")) {
-		if (set_number(s, VMEMDEV_VQ_SIZE_MAX, &number))
+		if (setting_number(s, VMEMDEV_VQ_SIZE_MAX, &number))
 			return -1;
 		if (!number || (number & (number - 1)))
-			return bad_value(s, "a power of two");
+			return setting_bad(s, "a power of two");
 		device->queue_size = (uint16_t)number;
 		return 0;
 	}
 	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
 		if (strcmp(s->name, features[i].name))
 			continue;
-		if (set_bool(s, &on))
+		if (setting_bool(s, &on))
 			return -1;
 		device->features_on &= ~features[i].bit;
 		device->features_off &= ~features[i].bit;
@@ -215,7 +114,7 @@ static int set_backing(const struct setting *s, struct memory_option *memory)
 	} else if (!strcmp(s->value, "file")) {
 		memory->backing = VMEMDEV_LINUX_FILE;
 	} else {
-		return bad_value(s, "anon, memfd, hugetlb or file");
+		return setting_bad(s, "anon, memfd, hugetlb or file");
 	}
 	memory->shared = memory->backing != VMEMDEV_LINUX_ANONYMOUS;
 	return 0;
@@ -230,9 +129,9 @@ static int memory_option(char *list, struct memory_option *memory)
 	s.value = strsep(&list, ",");
 	if (!strncmp(s.value, "size=", 5))
 		s.value += 5;
-	if (set_size(&s, &memory->size))
+	if (setting_size(&s, &memory->size))
 		return -1;
-	while (!err && (more = next_setting(&list, &s)) > 0) {
+	while (!err && (more = setting_next(&list, &s)) > 0) {
 		if (!strcmp(s.name, "backing"))
 			err = set_backing(&s, memory);
 		else if (!strcmp(s.name, "path"))
@@ -248,7 +147,7 @@ static int memory_option(char *list, struct memory_option *memory)
 	if (shared) {
 		s.name = "shared";
 		s.value = shared;
-		if (set_bool(&s, &memory->shared))
+		if (setting_bool(&s, &memory->shared))
 			return -1;
 	}
 	if ((memory->backing == VMEMDEV_LINUX_FILE) != (memory->path != NULL))
@@ -260,23 +159,89 @@ static int memory_option(char *list, struct memory_option *memory)
 	return 0;
 }
 
+/* On and off. returns: 1 if @s was not one of these. */
+static int balloon_flag(const struct setting *s, struct balloon_option *balloon)
+{
+	const struct {
+		const char *name;
+		bool *flag;
+	} flags[] = {
+		{"deflate-on-oom", &balloon->deflate_on_oom},
+		{"stats", &balloon->stats},
+		{"hinting", &balloon->hinting},
+		{"reporting", &balloon->reporting},
+	};
+
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		if (!strcmp(s->name, flags[i].name))
+			return setting_bool(s, flags[i].flag);
+	}
+	return 1;
+}
+
+static int set_must_tell_host(const struct setting *s, enum must_tell_host *must_tell_host)
+{
+	bool on;
+
+	if (!strcmp(s->value, "require")) {
+		*must_tell_host = MUST_TELL_HOST_REQUIRED;
+		return 0;
+	}
+	if (strcmp(s->value, "on") && strcmp(s->value, "off"))
+		return setting_bad(s, "on, off or require");
+	if (setting_bool(s, &on))
+		return -1;
+	*must_tell_host = on ? MUST_TELL_HOST_OFFERED : MUST_TELL_HOST_OFF;
+	return 0;
+}
+
+static int set_frame(const struct setting *s, uint64_t *frame)
+{
+	*frame = 0;
+	if (!strcmp(s->value, "off"))
+		return 0;
+	if (!size_parse(s->value, frame) || *frame < SYSTEM_PAGE || *frame > FRAME_MAX ||
+	    (*frame & (*frame - 1)))
+		return setting_bad(s, "a power of two from 4K to 1G, or off");
+	return 0;
+}
+
+static int balloon_setting(const struct setting *s, struct balloon_option *balloon)
+{
+	int err = device_setting(s, &balloon->device);
+
+	if (err == 1)
+		err = balloon_flag(s, balloon);
+	if (err <= 0)
+		return err;
+	if (!strcmp(s->name, "must-tell-host"))
+		return set_must_tell_host(s, &balloon->must_tell_host);
+	if (!strcmp(s->name, "frame"))
+		return set_frame(s, &balloon->frame);
+	if (!strcmp(s->name, "report-min"))
+		return setting_size(s, &balloon->report_min);
+	if (!strcmp(s->name, "report-limit")) {
+		if (!size_parse(s->value, &balloon->report_limit) || !balloon->report_limit ||
+		    balloon->report_limit > REPORT_LIMIT_MAX)
+			return setting_bad(s, "a size such as 64M, above 0 and up to 16T");
+		return 0;
+	}
+	if (!strcmp(s->name, "queues")) {
+		balloon->text_queues_only = !strcmp(s->value, "text");
+		return balloon->text_queues_only || !strcmp(s->value, "both") ? 0 :
+		       setting_bad(s, "both or text");
+	}
+	return fail("--balloon: unknown \"%s\": --help lists what there is", s->name);
+}
+
 static int balloon_option(char *list, struct balloon_option *balloon)
 {
 	struct setting s = {.option = "--balloon"};
 	int more = 0, err = 0;
 
 	balloon->present = true;
-	while (!err && (more = next_setting(&list, &s)) > 0) {
-		err = device_setting(&s, &balloon->device);
-		if (err <= 0)
-			continue;
-		if (!strcmp(s.name, "deflate-on-oom"))
-			err = set_bool(&s, &balloon->deflate_on_oom);
-		else if (!strcmp(s.name, "must-tell-host"))
-			err = set_bool(&s, &balloon->must_tell_host);
-		else
-			err = fail("--balloon: unknown \"%s\": --help lists what there is", s.name);
-	}
+	while (!err && (more = setting_next(&list, &s)) > 0)
+		err = balloon_setting(&s, balloon);
 	return err || more ? -1 : 0;
 }
 
@@ -288,19 +253,19 @@ static int mem_setting(const struct setting *s, struct mem_option *mem)
 	if (err <= 0)
 		return err;
 	if (!strcmp(s->name, "size"))
-		return set_size(s, &mem->size);
+		return setting_size(s, &mem->size);
 	if (!strcmp(s->name, "block"))
-		return set_size(s, &mem->block);
+		return setting_size(s, &mem->block);
 	if (!strcmp(s->name, "requested"))
-		return set_size(s, &mem->requested);
+		return setting_size(s, &mem->requested);
 	if (!strcmp(s->name, "addr"))
-		return set_size(s, &mem->addr);
+		return setting_size(s, &mem->addr);
 	if (!strcmp(s->name, "id")) {
 		mem->id = s->value;
 		return 0;
 	}
 	if (!strcmp(s->name, "node")) {
-		err = set_number(s, 255, &number);
+		err = setting_number(s, 255, &number);
 		mem->node = (uint16_t)number;
 		return err;
 	}
@@ -322,7 +287,7 @@ static int mem_option(char *list, struct options *options)
 	snprintf(names[options->mem_count], sizeof(names[0]), "mem%u", options->mem_count);
 	mem->id = names[options->mem_count];
 	options->mem_count++;
-	while (!err && (more = next_setting(&list, &s)) > 0)
+	while (!err && (more = setting_next(&list, &s)) > 0)
 		err = mem_setting(&s, mem);
 	if (err || more)
 		return -1;
@@ -398,6 +363,25 @@ static int check_memory(const struct memory_option *memory)
 	return 0;
 }
 
+static int check_balloon(const struct balloon_option *balloon, uint64_t page_size)
+{
+	uint16_t entries = balloon->device.queue_size;
+	unsigned needed = balloon->reporting ? REPORTING_QUEUE_MIN :
+			  balloon->hinting ? HINTING_QUEUE_MIN : 1;
+
+	if (balloon->frame && balloon->frame < page_size)
+		return fail("--balloon: frame of %" PRIu64 " bytes: expected at least the page of "
+			    "%" PRIu64 " bytes that --memory asks for, as no part of it can be "
+			    "given back", balloon->frame, page_size);
+	if (entries && entries < needed)
+		return fail("--balloon: queue-size=%u: expected at least %u, as Linux wants with "
+			    "%s=on", entries, needed, balloon->reporting ? "reporting" : "hinting");
+	if (!balloon->reporting && (balloon->report_min || balloon->report_limit))
+		return fail("--balloon: report-min and report-limit are for free page reporting: "
+			    "give reporting=on, too");
+	return 0;
+}
+
 static int check_mem(const struct mem_option *mem, uint64_t page_size)
 {
 	if (mem->block < VMEMDEV_MEM_BLOCK_MIN || mem->block > VMEMDEV_MEM_BLOCK_MAX ||
@@ -430,6 +414,8 @@ static int check(struct options *options)
 			    "/boot/vmlinuz-$(uname -r)");
 	if (check_memory(&options->memory))
 		return -1;
+	if (check_balloon(&options->balloon, options->memory.page_size))
+		return -1;
 	for (unsigned i = 0; i < options->mem_count; i++) {
 		if (check_mem(&options->mem[i], options->memory.page_size))
 			return -1;
@@ -457,6 +443,9 @@ int options_parse(struct options *options, int argc, char **argv)
 
 	*options = (struct options){.append = "console=ttyS0", .cpus = 1};
 	options->memory.size = UINT64_C(512) << 20;
+	options->balloon.stats = true;
+	options->balloon.hinting = true;
+	options->balloon.frame = FRAME_BY_PAGE;
 	while ((letter = getopt_long(argc, argv, "h", names, NULL)) != -1) {
 		if (letter == 'h') {
 			fputs(usage, stdout);

@@ -11,7 +11,7 @@
  *
  * All device calls are made under vmm->lock (vmm.h says why). vCPU threads only pass register
  * accesses on; the devices' real work, and with it every callback below but interrupt(),
- * happens in the main thread.
+ * happens in the main thread. The balloon's callbacks are in balloon.c.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -23,27 +23,6 @@
 #define BUDGET 64 /* units of work for a device before the others have their turn */
 
 /* ---- what the devices ask of the host ---- */
-
-static int balloon_inflate(void *ctx, const struct vmemdev_range *ranges, uint32_t count,
-			   uint64_t token)
-{
-	struct slot *slot = ctx;
-
-	return vmemdev_linux_balloon_ops()->inflate(&slot->vmm->memory, ranges, count, token);
-}
-
-static void balloon_actual(void *ctx, uint64_t bytes)
-{
-	const struct slot *slot = ctx;
-
-	control_size_event(slot->vmm, "balloon-actual", slot->id, bytes);
-}
-
-/* No deflate: when the guest touches the memory again, the kernel brings it back. */
-static const struct vmemdev_balloon_ops balloon_ops = {
-	.inflate = balloon_inflate,
-	.actual = balloon_actual,
-};
 
 /* Memory comes with the first touch; huge pages at once, or the guest is told "busy". */
 static int mem_plug(void *ctx, const struct vmemdev_range *ranges, uint32_t count, uint64_t token)
@@ -64,7 +43,7 @@ static void mem_plugged(void *ctx, uint64_t bytes)
 {
 	const struct slot *slot = ctx;
 
-	control_size_event(slot->vmm, "plugged", slot->id, bytes);
+	control_number_event(slot->vmm, "plugged", slot->id, "bytes", bytes);
 }
 
 static const struct vmemdev_mem_ops mem_ops = {
@@ -128,7 +107,7 @@ static int add_doorbell(struct slot *slot, uint16_t queue)
 	return 0;
 }
 
-static int connect_slot(struct slot *slot, struct vmemdev_device *device)
+int virtio_connect(struct slot *slot, struct vmemdev_device *device)
 {
 	struct vmm *vmm = slot->vmm;
 	struct vmemdev_mmio_config config = {
@@ -206,7 +185,7 @@ bool virtio_run(struct vmm *vmm)
 
 /* ---- making the devices ---- */
 
-static struct slot *new_slot(struct vmm *vmm, const char *id)
+struct slot *virtio_new_slot(struct vmm *vmm, const char *id)
 {
 	struct slot *slot = &vmm->slots[vmm->slot_count]; /* options.c counts */
 
@@ -215,8 +194,7 @@ static struct slot *new_slot(struct vmm *vmm, const char *id)
 	return slot;
 }
 
-static struct vmemdev_device_config device_config(struct slot *slot,
-						  const struct device_option *option)
+struct vmemdev_device_config virtio_config(struct slot *slot, const struct device_option *option)
 {
 	return (struct vmemdev_device_config){
 		.guest = &slot->vmm->guest,
@@ -228,30 +206,9 @@ static struct vmemdev_device_config device_config(struct slot *slot,
 	};
 }
 
-static int create_balloon(struct vmm *vmm)
-{
-	const struct balloon_option *option = &vmm->options.balloon;
-	struct slot *slot = new_slot(vmm, "balloon");
-	struct vmemdev_balloon_config config = {
-		.struct_size = sizeof(config),
-		.range_count = VMEMDEV_BALLOON_RANGES,
-		.ranges = slot->balloon_ranges,
-		.device = device_config(slot, &option->device),
-		.ops = &balloon_ops,
-		.ctx = slot,
-		.deflate_on_oom = option->deflate_on_oom,
-		.must_tell_host = option->must_tell_host,
-	};
-	int err = vmemdev_balloon_init(&slot->balloon, sizeof(slot->balloon), &config);
-
-	if (err)
-		return fail("--balloon: %s", vmemdev_strerror(err));
-	return connect_slot(slot, vmemdev_balloon_device(&slot->balloon));
-}
-
 static int create_mem(struct vmm *vmm, const struct mem_option *option)
 {
-	struct slot *slot = new_slot(vmm, option->id);
+	struct slot *slot = virtio_new_slot(vmm, option->id);
 	size_t words = vmemdev_mem_bitmap_words(option->size, option->block);
 	struct vmemdev_mem_config config = {
 		.struct_size = sizeof(config),
@@ -262,7 +219,7 @@ static int create_mem(struct vmm *vmm, const struct mem_option *option)
 		.block_size = option->block,
 		.bitmap = calloc(words, sizeof(*config.bitmap)),
 		.bitmap_words = words,
-		.device = device_config(slot, &option->device),
+		.device = virtio_config(slot, &option->device),
 		.ops = &mem_ops,
 		.ctx = slot,
 	};
@@ -280,12 +237,12 @@ static int create_mem(struct vmm *vmm, const struct mem_option *option)
 			    vmemdev_strerror(err));
 	slot->mem_option = option;
 	memory_show_device(vmm, &slot->mem, option->addr);
-	return connect_slot(slot, vmemdev_mem_device(&slot->mem));
+	return virtio_connect(slot, vmemdev_mem_device(&slot->mem));
 }
 
 int virtio_create(struct vmm *vmm)
 {
-	if (vmm->options.balloon.present && create_balloon(vmm))
+	if (vmm->options.balloon.present && balloon_create(vmm))
 		return -1;
 	for (unsigned i = 0; i < vmm->options.mem_count; i++) {
 		if (create_mem(vmm, &vmm->options.mem[i]))

@@ -33,6 +33,8 @@ struct kvm_run;
 #define ACPI_BASE UINT64_C(0xe0000)         /* tables, in the old BIOS area */
 #define ACPI_END UINT64_C(0x100000)
 #define MEM_ALIGN (UINT64_C(2) << 30)       /* Linux's memory block is 2 GiB at most */
+#define FRAME_MAX (UINT64_C(1) << 30)
+#define FRAME_BY_PAGE UINT64_MAX            /* nothing was said of --balloon's frame */
 
 /* What boot.c puts into low memory for the first vCPU to start with. */
 #define BOOT_GDT 0x500
@@ -82,8 +84,18 @@ struct device_option {
 	uint16_t queue_size;
 };
 
+enum must_tell_host {
+	MUST_TELL_HOST_BY_FRAME = 0, /* nothing was said of it */
+	MUST_TELL_HOST_OFF,
+	MUST_TELL_HOST_OFFERED,
+	MUST_TELL_HOST_REQUIRED
+};
+
 struct balloon_option {
-	bool present, deflate_on_oom, must_tell_host;
+	bool present, deflate_on_oom, stats, hinting, reporting, text_queues_only;
+	enum must_tell_host must_tell_host;
+	uint64_t frame;                    /* bytes of the host pages tracked; 0: none are */
+	uint64_t report_min, report_limit; /* bytes, and bytes a second; 0: no limit */
 	struct device_option device;
 };
 
@@ -166,24 +178,48 @@ struct doorbell {
 struct slot {
 	struct vmm *vmm;
 	const char *id;
-	struct vmemdev_device *device; /* of one of the two below */
+	struct vmemdev_device *device; /* of the balloon, or of the member below */
 	struct vmemdev_mmio mmio;
 	int irq_fd;
 	uint64_t guest_errors; /* how often the guest's driver broke the rules */
 	unsigned doorbell_count;
 	struct doorbell doorbells[VMEMDEV_QUEUES_MAX];
 
-	struct vmemdev_balloon balloon;
-	struct vmemdev_range balloon_ranges[VMEMDEV_BALLOON_RANGES];
-
 	const struct mem_option *mem_option; /* NULL: the balloon */
 	struct vmemdev_mem mem;
+};
+
+/* Statistics whose tags the library does not know, of one set. */
+#define UNKNOWN_STATS_MAX 8
+
+struct unknown_stats {
+	uint32_t count;
+	uint16_t tags[UNKNOWN_STATS_MAX];
+	uint64_t values[UNKNOWN_STATS_MAX];
+};
+
+struct balloon {
+	struct vmm *vmm;
+	struct slot *slot; /* NULL: there is no balloon */
+	struct vmemdev_balloon device;
+	struct vmemdev_range ranges[VMEMDEV_BALLOON_RANGES];
+	struct vmemdev_balloon_track tracks[VMEMDEV_LINUX_RAM_MAX];
+	uint32_t track_count;
+
+	struct watch stats_timer, report_timer;
+	struct unknown_stats unknown, unknown_next; /* of the newest set, and of that being read */
+	int64_t report_credit;    /* bytes; below 0: what was reported beyond the limit */
+	uint64_t reported;        /* pages, when the credit was last reckoned */
+	uint64_t hinted;          /* bytes, in the newest round */
+	uint32_t round;           /* enum vmemdev_balloon_round, as last told to subscribers */
+	uint32_t inhibited;       /* how many times */
 };
 
 struct client {
 	struct watch watch;
 	struct vmm *vmm; /* NULL: nobody is here */
 	bool wants_events;
+	bool cut_off;    /* did not read; the main thread is to hang up */
 	size_t len;
 	char line[512];
 };
@@ -197,7 +233,7 @@ struct control {
 
 struct vmm {
 	struct options options;
-	pthread_mutex_t lock; /* devices, slots, guest memory's table, control */
+	pthread_mutex_t lock; /* devices, slots, the balloon, guest memory's table, clients */
 
 	int epoll_fd;
 	struct watch wake;
@@ -214,6 +250,7 @@ struct vmm {
 
 	struct slot slots[SLOTS_MAX];
 	unsigned slot_count;
+	struct balloon balloon;
 	struct serial serial;
 	struct control control;
 };
@@ -243,17 +280,30 @@ void serial_destroy(struct vmm *vmm);
 uint8_t serial_read(struct vmm *vmm, uint16_t reg);
 void serial_write(struct vmm *vmm, uint16_t reg, uint8_t value);
 
-/* virtio.c */
+/* virtio.c; the three that take part in making a device are for balloon.c */
+struct slot *virtio_new_slot(struct vmm *vmm, const char *id);
+struct vmemdev_device_config virtio_config(struct slot *slot, const struct device_option *option);
+int virtio_connect(struct slot *slot, struct vmemdev_device *device);
 int virtio_create(struct vmm *vmm);
 bool virtio_run(struct vmm *vmm); /* whether work is left */
 uint64_t virtio_read(struct vmm *vmm, uint64_t gpa, uint32_t width);
 void virtio_write(struct vmm *vmm, uint64_t gpa, uint32_t width, uint64_t value);
 struct slot *virtio_slot(struct vmm *vmm, const char *id); /* NULL: no such device */
 
-/* control.c */
+/* balloon.c. Under the lock, but for the first. */
+int balloon_create(struct vmm *vmm);
+int balloon_hint(struct balloon *balloon, int (*step)(struct vmemdev_balloon *device));
+int balloon_poll_every(struct balloon *balloon, uint32_t seconds);
+uint64_t balloon_given(const struct balloon *balloon); /* bytes */
+const char *balloon_round_name(uint32_t round);
+
+/* control.c. Events: under the lock, from any thread. */
 int control_create(struct vmm *vmm);
 void control_destroy(struct vmm *vmm); /* tells subscribers why the VMM ends */
-void control_size_event(struct vmm *vmm, const char *event, const char *id, uint64_t bytes);
+void control_number_event(struct vmm *vmm, const char *event, const char *id, const char *what,
+			  uint64_t number);
+void control_text_event(struct vmm *vmm, const char *event, const char *id, const char *what,
+			const char *text);
 void control_error_event(struct vmm *vmm, const char *id, unsigned queue, const char *error);
 
 #endif

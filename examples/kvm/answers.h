@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef TOYVMM_ANSWERS_H
+#define TOYVMM_ANSWERS_H
+/*
+ * The commands of the control socket: JSON in, JSON out. control.c reads and sends, commands.c
+ * and balloon_commands.c execute.
+ */
+#include <json-c/json.h>
+
+#include "vmm.h"
+
+struct request {
+	struct vmm *vmm;
+	struct client *client;
+	struct json_object *json;
+	uint64_t resident; /* bytes of guest memory, for a command that wants them */
+};
+
+struct command {
+	const char *name;
+	struct json_object *(*run)(struct request *request); /* the answer; under the lock */
+	bool wants_resident; /* measured before, without the lock: it takes long */
+};
+
+/* answers.c */
+void answer_add(struct json_object *object, const char *name, uint64_t value);
+void answer_add_text(struct json_object *object, const char *name, const char *text);
+void answer_add_flag(struct json_object *object, const char *name, bool flag);
+struct json_object *answer_number(const char *name, uint64_t value);
+struct json_object *answer_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The member @name of the request as text, or NULL. */
+const char *request_text(const struct request *request, const char *name);
+
+/* Its member "size". returns: NULL, or an error to answer */
+struct json_object *request_size(const struct request *request, uint64_t *size);
+
+/* commands.c. returns: NULL and an @answer if there is no such command */
+const struct command *command_find(struct json_object *json, struct json_object **answer);
+
+/* balloon_commands.c */
+struct json_object *set_balloon(struct request *request);
+struct json_object *balloon_stats(struct request *request);
+struct json_object *balloon_poll_stats(struct request *request);
+struct json_object *balloon_stats_period(struct request *request);
+struct json_object *balloon_hint_step(struct request *request);
+struct json_object *balloon_inhibit(struct request *request);
+struct json_object *balloon_uninhibit(struct request *request);
+struct json_object *balloon_info(const struct balloon *balloon);
+
+#endif

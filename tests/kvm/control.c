@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The commands of the control socket, with the model driver in the guest. */
+#include "machine.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define INFLATE 0
+#define STATS 2
+#define HINT 3
+#define REPORT 4
+
+static void put(struct machine *m, uint64_t gpa, const void *bytes, uint32_t len)
+{
+	assert_true(guest_write(&m->memory, gpa, bytes, len));
+}
+
+static void add_buffer(struct machine *m, uint16_t queue, uint64_t gpa, uint32_t len, bool writable)
+{
+	struct vmemdev_buf buf = {.gpa = gpa, .len = len, .writable = writable};
+
+	assert_true(guest_queue_add(&m->driver.queues[queue], &buf, 1, NULL) >= 0);
+	guest_driver_submit(&m->driver, queue);
+	machine_turn(m);
+}
+
+static bool was_used(struct machine *m, uint16_t queue)
+{
+	struct guest_used used;
+
+	return guest_queue_poll(&m->driver.queues[queue], &used) == 1;
+}
+
+/* One set: little-endian pairs of a tag of 16 bits and a value of 64. */
+static void send_stats(struct machine *m, const uint64_t (*pairs)[2], uint32_t count)
+{
+	uint64_t at = guest_place(&m->memory, count * 10, 8);
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint8_t bytes[10];
+
+		for (unsigned b = 0; b < 2; b++)
+			bytes[b] = (uint8_t)(pairs[i][0] >> 8 * b);
+		for (unsigned b = 0; b < 8; b++)
+			bytes[2 + b] = (uint8_t)(pairs[i][1] >> 8 * b);
+		put(m, at + i * 10, bytes, sizeof(bytes));
+	}
+	add_buffer(m, STATS, at, count * 10, false);
+}
+
+static void give_up(struct machine *m, uint64_t gpa, uint32_t pages)
+{
+	uint32_t pfns[256];
+
+	for (uint32_t i = 0; i < pages; i++)
+		pfns[i] = (uint32_t)(gpa / PAGE) + i;
+	assert_true(guest_driver_send_pfns(&m->driver, INFLATE, pfns, pages, 0) >= 0);
+	machine_turn(m);
+}
+
+/* Subscribed before what is to be heard happens. */
+static int subscribe(struct machine *m)
+{
+	int client = client_open(m);
+
+	client_say(client, "{\"cmd\":\"events\"}");
+	json_object_put(client_hear(m, client));
+	return client;
+}
+
+static void expect_round(struct machine *m, int client, const char *round)
+{
+	struct json_object *event = client_hear(m, client);
+
+	assert_string_equal(text_of(event, "event"), "hint-round");
+	assert_string_equal(text_of(event, "round"), round);
+	json_object_put(event);
+}
+
+static void without_a_balloon_its_commands_say_so(void **state)
+{
+	static const char *const commands[] = {
+		"{\"cmd\":\"set-balloon\",\"size\":\"1M\"}", "{\"cmd\":\"stats\"}",
+		"{\"cmd\":\"poll-stats\"}", "{\"cmd\":\"stats-period\",\"seconds\":\"1\"}",
+		"{\"cmd\":\"hint\",\"step\":\"start\"}", "{\"cmd\":\"inhibit\"}",
+		"{\"cmd\":\"uninhibit\"}",
+	};
+	struct machine *m = machine_start((const char *const[]){"--memory=64M", NULL});
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		ask_refused(m, commands[i], "start the VMM with --balloon");
+	ask_ok(m, "{\"cmd\":\"info\"}");
+	machine_stop(m);
+}
+
+static void what_was_not_offered_names_its_option(void **state)
+{
+	struct machine *m = machine_start((const char *const[]){
+		"--memory=64M", "--balloon=stats=off,hinting=off", NULL});
+
+	(void)state;
+	ask_refused(m, "{\"cmd\":\"poll-stats\"}", "--balloon=stats=on");
+	ask_refused(m, "{\"cmd\":\"stats-period\",\"seconds\":1}", "--balloon=stats=on");
+	ask_refused(m, "{\"cmd\":\"hint\",\"step\":\"start\"}", "--balloon=hinting=on");
+	machine_stop(m);
+}
+
+static void wrong_values_are_named(void **state)
+{
+	struct machine *m = machine_start((const char *const[]){"--memory=64M", "--balloon", NULL});
+
+	(void)state;
+	ask_refused(m, "{\"cmd\":\"set-balloon\",\"size\":\"65M\"}",
+		    "size 65M: expected at most what the guest has: 67108864 bytes, "
+		    "67108864 of RAM and 0 plugged");
+	ask_refused(m, "{\"cmd\":\"set-balloon\",\"size\":5000}",
+		    "5000: expected a multiple of 4096");
+	ask_ok(m, "{\"cmd\":\"set-balloon\",\"size\":\"64M\"}");
+	assert_int_equal(balloon_number(m, "target"), 64 * MIB);
+	ask_refused(m, "{\"cmd\":\"hint\",\"step\":\"pause\"}",
+		    "\"pause\": expected start, stop or done");
+	ask_refused(m, "{\"cmd\":\"hint\"}", "expected start, stop or done");
+	ask_refused(m, "{\"cmd\":\"stats-period\",\"seconds\":\"1.5\"}",
+		    "\"1.5\": expected a number");
+	ask_refused(m, "{\"cmd\":\"stats-period\",\"seconds\":-1}", "\"-1\": expected a number");
+	ask_refused(m, "{\"cmd\":\"stats-period\",\"seconds\":4294967296}", "expected a number");
+	ask_refused(m, "{\"cmd\":\"uninhibit\"}", "expected an \"inhibit\" before");
+	/* Nobody drives the balloon yet. */
+	ask_refused(m, "{\"cmd\":\"poll-stats\"}", "expected a guest whose balloon driver runs");
+	ask_refused(m, "{\"cmd\":\"hint\",\"step\":\"start\"}",
+		    "expected a guest whose balloon driver runs");
+	machine_stop(m);
+}
+
+static void statistics_come_as_virsh_prints_them(void **state)
+{
+	static const uint64_t set[][2] = {
+		{VMEMDEV_BALLOON_UNUSED, 5 << 20}, {VMEMDEV_BALLOON_MAJOR_FAULT, 77},
+		{VMEMDEV_BALLOON_DIRECT_SCAN, 8192}, {VMEMDEV_BALLOON_HUGETLB_PGFAIL, 3},
+		{VMEMDEV_BALLOON_SWAP_IN, 4096}, {999, 123},
+	};
+	static const char *const lines[] = {
+		"actual 65536", "swap_in 4", "major_fault 77", "unused 5120", "last_update",
+		"hugetlb_pgfail 3", "direct_scan 8", "tag_999 123", "rss", "sets 1",
+		"pending false",
+	};
+	struct machine *m = machine_start((const char *const[]){"--memory=64M", "--balloon", NULL});
+	uint64_t before = (uint64_t)time(NULL);
+	struct json_object *answer;
+	size_t i = 0;
+	int events;
+
+	(void)state;
+	answer = ask(m, "{\"cmd\":\"stats\"}");
+	assert_int_equal(json_object_object_length(answer), 4); /* actual, rss, sets, pending */
+	assert_int_equal(number_of(answer, "sets"), 0);
+	json_object_put(answer);
+	machine_drive(m, VMEMDEV_BALLOON_F_STATS_VQ);
+	events = subscribe(m);
+	send_stats(m, set, 6);
+	answer = client_hear(m, events);
+	assert_string_equal(text_of(answer, "event"), "stats");
+	json_object_put(answer);
+
+	answer = ask(m, "{\"cmd\":\"stats\"}");
+	json_object_object_foreach(answer, name, value) {
+		char line[64];
+
+		snprintf(line, sizeof(line), "%s %s", name, json_object_get_string(value));
+		assert_true(i < sizeof(lines) / sizeof(lines[0]));
+		assert_int_equal(strncmp(line, lines[i], strlen(lines[i])), 0);
+		i++;
+	}
+	assert_int_equal(i, sizeof(lines) / sizeof(lines[0]));
+	assert_true(number_of(answer, "last_update") >= before);
+	assert_true(number_of(answer, "last_update") <= (uint64_t)time(NULL));
+	assert_true(number_of(answer, "rss") > 0);
+	json_object_put(answer);
+	close(events);
+	machine_stop(m);
+}
+
+static void unknown_statistics_are_those_of_the_newest_set(void **state)
+{
+	static const uint64_t first[][2] = {{999, 1}, {VMEMDEV_BALLOON_UNUSED, 4096}};
+	static const uint64_t second[][2] = {{1000, 2}};
+	struct machine *m = machine_start((const char *const[]){"--memory=64M", "--balloon", NULL});
+	struct json_object *answer;
+
+	(void)state;
+	machine_drive(m, VMEMDEV_BALLOON_F_STATS_VQ);
+	send_stats(m, first, 2);
+	ask_ok(m, "{\"cmd\":\"poll-stats\"}");
+	machine_turn(m);
+	assert_true(was_used(m, STATS));
+	answer = ask(m, "{\"cmd\":\"stats\"}");
+	assert_string_equal(text_of(answer, "pending"), "true");
+	assert_int_equal(number_of(answer, "tag_999"), 1);
+	json_object_put(answer);
+	send_stats(m, second, 1);
+	answer = ask(m, "{\"cmd\":\"stats\"}");
+	assert_int_equal(number_of(answer, "sets"), 2);
+	assert_string_equal(text_of(answer, "pending"), "false");
+	assert_int_equal(number_of(answer, "tag_1000"), 2);
+	assert_null(json_object_object_get(answer, "tag_999"));
+	assert_null(json_object_object_get(answer, "unused"));
+	json_object_put(answer);
+	machine_stop(m);
+}
+
+static void a_period_polls_until_it_is_zero(void **state)
+{
+	static const uint64_t set[][2] = {{VMEMDEV_BALLOON_UNUSED, 4096}};
+	struct machine *m = machine_start((const char *const[]){"--memory=64M", "--balloon", NULL});
+	time_t end = time(NULL) + PATIENCE;
+	struct itimerspec timer;
+
+	(void)state;
+	machine_drive(m, VMEMDEV_BALLOON_F_STATS_VQ);
+	send_stats(m, set, 1);
+	ask_ok(m, "{\"cmd\":\"stats-period\",\"seconds\":1}");
+	for (int rounds = 0; rounds < 2; rounds++) {
+		while (!was_used(m, STATS)) {
+			assert_true(time(NULL) < end);
+			machine_turn(m);
+		}
+		send_stats(m, set, 1);
+	}
+	assert_int_equal(balloon_number(m, "stats_sets"), 3);
+	ask_ok(m, "{\"cmd\":\"stats-period\",\"seconds\":0}");
+	assert_int_equal(timerfd_gettime(m->vmm.balloon.stats_timer.fd, &timer), 0);
+	assert_true(timer.it_value.tv_sec == 0 && timer.it_value.tv_nsec == 0);
+	machine_stop(m);
+}
+
+static void a_round_of_hinting_is_told_step_by_step(void **state)
+{
+	struct machine *m = machine_start((const char *const[]){"--memory=64M", "--balloon", NULL});
+	uint8_t command[4];
+	uint64_t at;
+	int events;
+
+	(void)state;
+	machine_drive(m, VMEMDEV_BALLOON_F_FREE_PAGE_HINT);
+	events = subscribe(m);
+	at = guest_place(&m->memory, sizeof(command), 4);
+	ask_ok(m, "{\"cmd\":\"hint\",\"step\":\"start\"}");
+	expect_round(m, events, "asked");
+	guest_driver_config_read(&m->driver, 8, command, sizeof(command));
+	put(m, at, command, sizeof(command));
+	add_buffer(m, HINT, at, sizeof(command), false);
+	expect_round(m, events, "open");
+	add_buffer(m, HINT, PLAY_GPA, 4 * MIB, true);
+	assert_int_equal(balloon_number(m, "hinted"), 4 * MIB);
+	put(m, at, "\0\0\0", sizeof(command));
+	add_buffer(m, HINT, at, sizeof(command), false);
+	expect_round(m, events, "ended");
+	ask_ok(m, "{\"cmd\":\"hint\",\"step\":\"done\"}");
+	expect_round(m, events, "none");
+	assert_int_equal(balloon_number(m, "pages_hinted"), 4 * MIB / PAGE);
+	ask_ok(m, "{\"cmd\":\"hint\",\"step\":\"start\"}");
+	expect_round(m, events, "asked");
+	assert_int_equal(balloon_number(m, "hinted"), 0);
+	guest_driver_reset(&m->driver);
+	expect_round(m, events, "none");
+	assert_int_equal(balloon_number(m, "rounds"), 2);
+	close(events);
+	machine_stop(m);
+}
+
+static uint64_t byte_at(struct machine *m, uint64_t gpa)
+{
+	return *(uint8_t *)guest_at(&m->memory, gpa, 1);
+}
+
+static void inhibited_discards_are_made_up_by_frames(void **state)
+{
+	struct machine *m = machine_start((const char *const[]){
+		"--memory=64M", "--balloon=frame=8K", NULL});
+
+	(void)state;
+	machine_drive(m, VMEMDEV_BALLOON_F_MUST_TELL_HOST);
+	guest_fill(&m->memory, PLAY_GPA, 0x5a, 4 * PAGE);
+	ask_ok(m, "{\"cmd\":\"inhibit\"}");
+	ask_ok(m, "{\"cmd\":\"inhibit\"}");
+	give_up(m, PLAY_GPA, 3);
+	assert_int_equal(balloon_number(m, "given"), 3 * PAGE);
+	assert_int_equal(balloon_number(m, "inhibited"), 2);
+	ask_ok(m, "{\"cmd\":\"uninhibit\"}");
+	assert_int_equal(byte_at(m, PLAY_GPA), 0x5a);
+	ask_ok(m, "{\"cmd\":\"uninhibit\"}");
+	assert_int_equal(byte_at(m, PLAY_GPA), 0);
+	assert_int_equal(byte_at(m, PLAY_GPA + PAGE), 0);
+	assert_int_equal(byte_at(m, PLAY_GPA + 2 * PAGE), 0x5a); /* half of a frame */
+	give_up(m, PLAY_GPA + 3 * PAGE, 1);
+	assert_int_equal(byte_at(m, PLAY_GPA + 2 * PAGE), 0);
+	assert_int_equal(balloon_number(m, "given"), 4 * PAGE);
+	ask_refused(m, "{\"cmd\":\"uninhibit\"}", "expected an \"inhibit\" before");
+	machine_stop(m);
+}
+
+/* What a report took beyond the limit is paid off first, so that a second one has to wait. */
+static void reports_beyond_the_limit_wait_for_the_clock(void **state)
+{
+	struct machine *m = machine_start((const char *const[]){
+		"--memory=64M", "--balloon=reporting=on,report-limit=1K", NULL});
+
+	(void)state;
+	machine_drive(m, VMEMDEV_BALLOON_F_PAGE_REPORTING);
+	guest_fill(&m->memory, PLAY_GPA, 0x5a, 2 * MIB);
+	add_buffer(m, REPORT, PLAY_GPA, MIB, true);
+	until_balloon(m, "pages_reported", MIB / PAGE);
+	assert_int_equal(byte_at(m, PLAY_GPA), 0);
+	assert_true(was_used(m, REPORT));
+	add_buffer(m, REPORT, PLAY_GPA + MIB, MIB, true);
+	for (int rang = 0; rang < 2; rang++) {
+		struct pollfd timer = {.fd = m->vmm.balloon.report_timer.fd, .events = POLLIN};
+
+		assert_int_equal(poll(&timer, 1, PATIENCE * 1000), 1);
+		machine_turn(m);
+	}
+	assert_false(was_used(m, REPORT));
+	assert_int_equal(byte_at(m, PLAY_GPA + MIB), 0x5a);
+	m->vmm.options.balloon.report_limit = 100 * MIB; /* 1 MiB is paid off at once */
+	until_balloon(m, "pages_reported", 2 * MIB / PAGE);
+	assert_true(was_used(m, REPORT));
+	machine_stop(m);
+}
+
+static void must_tell_host_comes_with_frames(void **state)
+{
+	static const struct {
+		const char *balloon;
+		bool offered;
+	} cases[] = {
+		{"--balloon", false},
+		{"--balloon=frame=4K", true},
+		{"--balloon=frame=2M,must-tell-host=off", false},
+		{"--balloon=must-tell-host=on", true},
+		{"--balloon=must-tell-host=require", true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct machine *m = machine_start((const char *const[]){
+			"--memory=64M", cases[i].balloon, NULL});
+		uint32_t offered = vmemdev_device_features(m->vmm.balloon.slot->device, 0);
+
+		assert_int_equal(offered & VMEMDEV_BALLOON_F_MUST_TELL_HOST, cases[i].offered);
+		machine_stop(m);
+	}
+}
+
+/* Nobody waits for it, and the others go on. */
+static void a_client_that_does_not_read_is_cut_off(void **state)
+{
+	struct machine *m = machine_start((const char *const[]){"--memory=64M", "--balloon", NULL});
+	int deaf = subscribe(m), small = 1024;
+	const struct client *client = &m->vmm.control.clients[0];
+
+	(void)state;
+	setsockopt(client->watch.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	for (int i = 0; i < 100000 && !client->cut_off; i++) {
+		pthread_mutex_lock(&m->vmm.lock);
+		control_number_event(&m->vmm, "balloon-actual", "balloon", "bytes", 4096);
+		pthread_mutex_unlock(&m->vmm.lock);
+	}
+	assert_true(client->cut_off);
+	assert_non_null(client->vmm); /* the main thread alone hangs up */
+	machine_turn(m);
+	assert_null(client->vmm);
+	ask_ok(m, "{\"cmd\":\"info\"}");
+	close(deaf);
+	machine_stop(m);
+}
+
+static void unknown_commands_name_the_known(void **state)
+{
+	struct machine *m = machine_start((const char *const[]){"--memory=64M", "--balloon", NULL});
+
+	(void)state;
+	ask_refused(m, "{\"cmd\":\"dance\"}",
+		    "cmd \"dance\": expected set-balloon, set-requested, stats, poll-stats, "
+		    "stats-period, hint, inhibit, uninhibit, info, events or quit");
+	ask_refused(m, "[]", "not a JSON object");
+	ask_refused(m, "{\"cmd\":\"info\"} {}", "expected one JSON object and nothing else");
+	machine_stop(m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(without_a_balloon_its_commands_say_so),
+		cmocka_unit_test(what_was_not_offered_names_its_option),
+		cmocka_unit_test(wrong_values_are_named),
+		cmocka_unit_test(statistics_come_as_virsh_prints_them),
+		cmocka_unit_test(unknown_statistics_are_those_of_the_newest_set),
+		cmocka_unit_test(a_period_polls_until_it_is_zero),
+		cmocka_unit_test(a_round_of_hinting_is_told_step_by_step),
+		cmocka_unit_test(inhibited_discards_are_made_up_by_frames),
+		cmocka_unit_test(reports_beyond_the_limit_wait_for_the_clock),
+		cmocka_unit_test(must_tell_host_comes_with_frames),
+		cmocka_unit_test(a_client_that_does_not_read_is_cut_off),
+		cmocka_unit_test(unknown_commands_name_the_known),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef TESTS_KVM_MACHINE_H
+#define TESTS_KVM_MACHINE_H
+/*
+ * The toy VMM without a vCPU: its options, memory, devices and control socket are its own,
+ * what needs KVM is played here, and the model driver of tests/guest is the guest. The loop is
+ * turned by the test.
+ */
+#include <json-c/json.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../examples/kvm/vmm.h" /* before cmocka.h, which has a fail() too */
+
+#include <cmocka.h>
+
+#include "guest/driver.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define PAGE UINT64_C(4096)
+#define PLAY_GPA (32 * MIB) /* memory that tests give up; the model driver uses what is below */
+#define PATIENCE 20         /* seconds after which what should happen has not */
+
+struct machine {
+	struct vmm vmm;
+	struct guest_memory memory;
+	struct guest_driver driver;
+	bool driven; /* the driver is open */
+	char directory[64], socket[96];
+};
+
+/* Options without --kernel and --control; up to 12, NULL at the end. Aborts if refused. */
+struct machine *machine_start(const char *const *options);
+void machine_stop(struct machine *m);
+
+/* One turn of the event loop: all that is ready, then the devices. */
+void machine_turn(struct machine *m);
+
+/* The model driver takes the balloon up with these features, its queues by the text's numbers. */
+void machine_drive(struct machine *m, uint64_t features);
+
+/* A client of the control socket, connected and accepted. */
+int client_open(struct machine *m);
+void client_say(int client, const char *line);
+/* The next line that comes to it, without waiting for anything but PATIENCE. */
+struct json_object *client_hear(struct machine *m, int client);
+/* client_say() and client_hear() on a new connection. */
+struct json_object *ask(struct machine *m, const char *line);
+
+/* Members of an object; they fail the test if they are not there. Put nothing. */
+uint64_t number_of(struct json_object *object, const char *name);
+const char *text_of(struct json_object *object, const char *name);
+
+/* The balloon's number @name in the answer to "info". */
+uint64_t balloon_number(struct machine *m, const char *name);
+
+/* Ask, and put the answer: it must hold no error, or an error with these words in it. */
+void ask_ok(struct machine *m, const char *line);
+void ask_refused(struct machine *m, const char *line, const char *words);
+
+/* Turn until the answer to "info" has this; fails after PATIENCE. */
+void until_balloon(struct machine *m, const char *name, uint64_t value);
+
+#endif
