@@ -430,6 +430,23 @@ int guest_driver_send_pfns(struct guest_driver *d, uint16_t queue, const uint32_
 	return id;
 }
 
+uint16_t guest_balloon_queue(uint64_t features, enum guest_role role,
+			     enum guest_numbering numbering)
+{
+	/* STATS_VQ, FREE_PAGE_HINT, PAGE_REPORTING */
+	static const uint8_t bits[GUEST_ROLES] = { [GUEST_STATS] = 1, [GUEST_HINT] = 3,
+						   [GUEST_REPORT] = 5 };
+	uint16_t gaps = 0;
+
+	if (role < GUEST_STATS)
+		return (uint16_t)role;
+	if ((features >> bits[role] & 1) == 0)
+		return VMEMDEV_NO_QUEUE;
+	for (int before = GUEST_STATS; before < (int)role; before++)
+		gaps = (uint16_t)(gaps + ((features >> bits[before] & 1) == 0));
+	return (uint16_t)(role - (numbering == GUEST_GAPLESS ? gaps : 0));
+}
+
 int guest_driver_mem_send(struct guest_driver *d, uint16_t type, uint64_t addr,
 			  uint16_t nb_blocks)
 {

@@ -116,6 +116,27 @@ void guest_driver_set_register(struct guest_driver *d, uint32_t offset, uint32_t
 int guest_driver_send_pfns(struct guest_driver *d, uint16_t queue, const uint32_t *pfns,
 			   uint32_t count, uint32_t pieces);
 
+/** What a balloon's queues are for (5.5.2), and the two ways that drivers number them. */
+enum guest_role {
+	GUEST_INFLATE,
+	GUEST_DEFLATE,
+	GUEST_STATS,
+	GUEST_HINT,
+	GUEST_REPORT,
+	GUEST_ROLES
+};
+enum guest_numbering {
+	GUEST_TEXT,   /* by the text: a number for each, whatever was accepted */
+	GUEST_GAPLESS /* Linux: those of features that it accepted, one after the other */
+};
+
+/**
+ * returns: the number that a driver which accepted @features has for that queue;
+ * VMEMDEV_NO_QUEUE if it has none
+ */
+uint16_t guest_balloon_queue(uint64_t features, enum guest_role role,
+			     enum guest_numbering numbering);
+
 /** virtio-mem requests and answers (5.15.6). */
 enum guest_mem_type {
 	GUEST_MEM_PLUG = 0,

@@ -11,7 +11,7 @@ static struct host_call *record(struct rig *rig, enum host_op op)
 {
 	struct host_call *call = &rig->host.calls[rig->host.count % HOST_CALLS];
 
-	assert_true(rig->window || op == HOST_ACTUAL);
+	assert_true(rig->window || op == HOST_ACTUAL || op == HOST_ROUND);
 	memset(call, 0, sizeof(*call));
 	call->op = op;
 	rig->host.count++;
@@ -69,6 +69,41 @@ static void on_cancel(void *ctx, uint64_t token)
 	rig->host.cancels++;
 }
 
+static int on_report(void *ctx, const struct vmemdev_range *ranges, uint32_t count,
+		     uint64_t token)
+{
+	return record_ranges(ctx, HOST_REPORT, ranges, count, token);
+}
+
+static void on_hint(void *ctx, const struct vmemdev_range *ranges, uint32_t count)
+{
+	struct rig *rig = ctx;
+
+	record_ranges(rig, HOST_HINT, ranges, count, rig->host.token);
+}
+
+static void on_round(void *ctx, enum vmemdev_balloon_round round)
+{
+	record_value(ctx, HOST_ROUND, round);
+}
+
+static uint64_t on_stats(void *ctx)
+{
+	struct rig *rig = ctx;
+
+	record_value(rig, HOST_STATS, rig->host.clock);
+	return rig->host.clock;
+}
+
+static void on_unknown_stat(void *ctx, uint16_t tag, uint64_t value)
+{
+	struct rig *rig = ctx;
+	struct host_call *call = record(rig, HOST_UNKNOWN_STAT);
+
+	call->tag = tag;
+	call->value = value;
+}
+
 static int on_plug(void *ctx, const struct vmemdev_range *ranges, uint32_t count, uint64_t token)
 {
 	return record_ranges(ctx, HOST_PLUG, ranges, count, token);
@@ -106,6 +141,11 @@ static void on_interrupt(void *ctx, bool config, uint16_t queue)
 const struct vmemdev_balloon_ops rig_balloon_ops = {
 	.inflate = on_inflate,
 	.deflate = on_deflate,
+	.report = on_report,
+	.hint = on_hint,
+	.round = on_round,
+	.stats = on_stats,
+	.unknown_stat = on_unknown_stat,
 	.cancel = on_cancel,
 	.actual = on_actual,
 };
@@ -161,6 +201,14 @@ void rig_balloon_config(struct rig *rig, struct vmemdev_balloon_config *config)
 	common_config(rig, &config->device);
 }
 
+void rig_balloon_full_config(struct rig *rig, struct vmemdev_balloon_config *config)
+{
+	rig_balloon_config(rig, config);
+	config->stats = true;
+	config->hinting = true;
+	config->reporting = true;
+}
+
 void rig_mem_config(struct rig *rig, struct vmemdev_mem_config *config)
 {
 	memset(config, 0, sizeof(*config));
@@ -193,6 +241,21 @@ struct rig *rig_bare_regions(const struct way *way, const struct guest_region *r
 	rig->ring_features = way->packed ? VMEMDEV_F_RING_PACKED : 0;
 	guest_memory_open(&rig->memory, GUEST_TABLE, regions, count);
 	return rig;
+}
+
+void rig_show_spare(struct rig *rig, const struct guest_region *regions, uint32_t count)
+{
+	rig->table[0] = rig->memory.regions[0];
+	assert_true(count < ARRAY_LEN(rig->table));
+	for (uint32_t i = 0; i < count; i++) {
+		rig->table[i + 1] = (struct vmemdev_region){
+			.gpa = regions[i].gpa,
+			.len = regions[i].len,
+			.host = (void *)(uintptr_t)PAGE,
+			.flags = regions[i].flags,
+		};
+	}
+	assert_int_equal(vmemdev_guest_set_regions(&rig->memory.guest, rig->table, count + 1), 0);
 }
 
 static void connect_driver(struct rig *rig)
@@ -273,6 +336,24 @@ int rig_setup_mem_live(void **state)
 	return 0;
 }
 
+int rig_setup_balloon_full(void **state)
+{
+	struct rig *rig = rig_bare(*state);
+	struct vmemdev_balloon_config config;
+
+	rig_balloon_full_config(rig, &config);
+	rig_make_balloon(rig, &config);
+	*state = rig;
+	return 0;
+}
+
+int rig_setup_balloon_full_live(void **state)
+{
+	rig_setup_balloon_full(state);
+	drv_start(*state, BALLOON_FULL);
+	return 0;
+}
+
 int rig_teardown(void **state)
 {
 	rig_free(*state);
@@ -301,6 +382,24 @@ void drv_start(struct rig *rig, uint64_t more)
 	for (uint16_t q = 0; q < vmemdev_device_queue_count(rig->dev); q++)
 		if (guest_driver_queue_max(&rig->driver, q))
 			drv_open(rig, q);
+	drv_set_status(rig, DRV_LIVE);
+	assert_int_equal(guest_driver_status(&rig->driver), DRV_LIVE);
+}
+
+uint16_t drv_role(struct rig *rig, enum guest_role role, enum guest_numbering numbering)
+{
+	return guest_balloon_queue(rig->driver.features, role, numbering);
+}
+
+void drv_start_numbered(struct rig *rig, uint64_t more, enum guest_numbering numbering)
+{
+	drv_negotiate(rig, more);
+	for (int role = GUEST_INFLATE; role < GUEST_ROLES; role++) {
+		uint16_t queue = drv_role(rig, (enum guest_role)role, numbering);
+
+		if (queue != VMEMDEV_NO_QUEUE)
+			drv_open(rig, queue);
+	}
 	drv_set_status(rig, DRV_LIVE);
 	assert_int_equal(guest_driver_status(&rig->driver), DRV_LIVE);
 }
@@ -481,6 +580,19 @@ void pages_send(struct rig *rig, uint16_t queue, const uint32_t *pfns, uint32_t 
 	assert_int_equal(used.len, 0);
 	assert_false(used.written);
 	guest_place_release(&rig->memory, mark);
+}
+
+int ranges_post(struct rig *rig, uint16_t queue, const struct vmemdev_range *ranges,
+		uint32_t count)
+{
+	struct vmemdev_buf bufs[128];
+
+	assert_true(count <= ARRAY_LEN(bufs));
+	for (uint32_t i = 0; i < count; i++) {
+		bufs[i] = (struct vmemdev_buf){
+			.gpa = ranges[i].gpa, .len = (uint32_t)ranges[i].len, .writable = 1};
+	}
+	return drv_add(rig, queue, bufs, count);
 }
 
 /* virtio-mem. */

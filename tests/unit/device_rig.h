@@ -48,7 +48,10 @@ extern const struct way ways[4]; /* split direct, packed direct, split mmio, pac
 #define TEST_RINGS_MMIO(f, setup) TEST_MMIO(f, setup), TEST_WAY(f, setup, "packed, mmio", 3)
 #define TEST_ALL(f, setup) TEST_RINGS(f, setup), TEST_RINGS_MMIO(f, setup)
 
-enum host_op { HOST_INFLATE, HOST_DEFLATE, HOST_ACTUAL, HOST_PLUG, HOST_UNPLUG, HOST_PLUGGED };
+enum host_op {
+	HOST_INFLATE, HOST_DEFLATE, HOST_ACTUAL, HOST_PLUG, HOST_UNPLUG, HOST_PLUGGED,
+	HOST_REPORT, HOST_HINT, HOST_ROUND, HOST_STATS, HOST_UNKNOWN_STAT
+};
 
 #define HOST_RANGES 300
 #define HOST_CALLS 40
@@ -58,7 +61,8 @@ struct host_call {
 	enum host_op op;
 	uint32_t count;
 	uint64_t token;
-	uint64_t value;                   /* of ACTUAL and PLUGGED */
+	uint64_t value;                   /* of ACTUAL, PLUGGED, ROUND and UNKNOWN_STAT */
+	uint16_t tag;                     /* of UNKNOWN_STAT */
 	const struct vmemdev_range *live; /* the device's own array */
 	struct vmemdev_range ranges[HOST_RANGES];
 };
@@ -71,6 +75,7 @@ struct host {
 	uint32_t count;
 	int answer;                         /* what calls return */
 	void (*hook)(struct rig *rig, const struct host_call *call);
+	uint64_t clock;                     /* what the stats callback answers */
 	uint64_t token;                     /* of the newest call that has one */
 	uint64_t cancelled;                 /* the token that was last called off */
 	uint32_t cancels;
@@ -85,6 +90,7 @@ struct rig {
 	struct vmemdev_balloon balloon;
 	struct vmemdev_mem mem;
 	struct vmemdev_range scratch[512];
+	struct vmemdev_region table[8]; /* what rig_show_spare() shows */
 	uint64_t bitmap[(MEM_BLOCKS + 63) / 64];
 	struct host host;
 	void *ctx; /* for hooks */
@@ -101,6 +107,8 @@ struct rig {
 /* Configurations of the devices as the rig makes them; tests change what they are about. */
 void rig_balloon_config(struct rig *rig, struct vmemdev_balloon_config *config);
 void rig_mem_config(struct rig *rig, struct vmemdev_mem_config *config);
+/* A balloon's, with statistics, hinting and reporting. */
+void rig_balloon_full_config(struct rig *rig, struct vmemdev_balloon_config *config);
 extern const struct vmemdev_balloon_ops rig_balloon_ops;
 extern const struct vmemdev_mem_ops rig_mem_ops;
 
@@ -111,6 +119,12 @@ extern const struct vmemdev_mem_ops rig_mem_ops;
 struct rig *rig_bare(const struct way *way);
 struct rig *rig_bare_regions(const struct way *way, const struct guest_region *regions,
 			     uint32_t count); /* region 0 must hold the map's RAM */
+/*
+ * Show devices the RAM and, beyond, these regions, up to 7, that have no memory behind them:
+ * for pages that a device hears of but never touches.
+ */
+void rig_show_spare(struct rig *rig, const struct guest_region *regions, uint32_t count);
+#define SPARE_GPA UINT64_C(0x100000000)
 void rig_make_balloon(struct rig *rig, const struct vmemdev_balloon_config *config);
 void rig_make_mem(struct rig *rig, const struct vmemdev_mem_config *config);
 void rig_free(struct rig *rig);
@@ -121,11 +135,19 @@ int rig_setup_balloon(void **state); /* made, status 0 */
 int rig_setup_mem(void **state);
 int rig_setup_balloon_live(void **state); /* driver running */
 int rig_setup_mem_live(void **state);
+int rig_setup_balloon_full(void **state); /* rig_balloon_full_config(), status 0 */
+int rig_setup_balloon_full_live(void **state); /* driver running with BALLOON_FULL */
+#define BALLOON_FULL (VMEMDEV_BALLOON_F_STATS_VQ | VMEMDEV_BALLOON_F_FREE_PAGE_HINT | \
+		      VMEMDEV_BALLOON_F_PAGE_REPORTING)
 int rig_teardown(void **state);
 
 /* From reset to DRIVER_OK with the features of the way and @more; to FEATURES_OK only. */
 void drv_start(struct rig *rig, uint64_t more);
 void drv_negotiate(struct rig *rig, uint64_t more);
+/* The same as drv_start(), opening only a balloon's queues of accepted features, by this
+ * numbering; drv_role() tells which number each of them has. */
+void drv_start_numbered(struct rig *rig, uint64_t more, enum guest_numbering numbering);
+uint16_t drv_role(struct rig *rig, enum guest_role role, enum guest_numbering numbering);
 void drv_open(struct rig *rig, uint16_t queue);
 void drv_set_status(struct rig *rig, uint8_t status);
 void drv_reset(struct rig *rig);
@@ -168,8 +190,14 @@ void put64(void *at, uint64_t value);
 /* Post page numbers, without a kick; the same, kicked, run and used. Up to 256. */
 int pages_post(struct rig *rig, uint16_t queue, const uint32_t *pfns, uint32_t count);
 void pages_send(struct rig *rig, uint16_t queue, const uint32_t *pfns, uint32_t count);
+/* Post one buffer of device-writable elements, hints or reports, without a kick. */
+int ranges_post(struct rig *rig, uint16_t queue, const struct vmemdev_range *ranges,
+		uint32_t count);
 #define INFLATEQ 0
 #define DEFLATEQ 1
+#define STATSQ 2 /* from here on by the text, or with BALLOON_FULL accepted */
+#define HINTQ 3
+#define REPORTQ 4
 
 /* A virtio-mem request; all of its bytes may be set before it is sent. */
 struct request {
