@@ -20,6 +20,7 @@ s390x     a big-endian machine under qemu-user: the suites of the pure library
 i386      a 32-bit machine under qemu-user: the same
 checks    structure: layers, symbols, ABI, headers, freestanding builds, coverage table
 install   install into an empty folder, build a program against it by pkg-config
+vhost     User-mode Linux, and our own front end, on the vhost-user daemon
 e2e       real Debian kernels on the toy VMM
 END
 }
@@ -181,6 +182,12 @@ step_install() {
 	tests/install.sh build/gcc
 }
 
+step_vhost() {
+	CC=gcc configure gcc
+	ninja -C build/gcc -j "$jobs"
+	tests/vhost-user/run.sh --build build/gcc
+}
+
 step_e2e() {
 	CC=gcc configure gcc
 	ninja -C build/gcc -j "$jobs"
@@ -191,7 +198,7 @@ step_e2e() {
 tested_in() {
 	case $1 in
 	unit | checks) echo build/gcc ;;
-	install | e2e) ;;
+	install | vhost | e2e) ;;
 	*) echo "build/$1" ;;
 	esac
 }
