@@ -195,12 +195,13 @@ int vmemdev_device_queue_resume(struct vmemdev_device *dev, uint16_t queue,
 				const struct vmemdev_vq_state *state);
 
 /**
- * Stop @queue as vmemdev_device_queue_reset() does, and say where it stood. What was taken
- * and is not used yet (a half-read chain, a buffer that is kept, a request that waits for
- * the host) counts as not taken: whoever goes on at @state takes it again, in the same
- * order. Nothing that was used is lost, nothing is used twice.
+ * Stop @queue as vmemdev_device_queue_reset() does, and say where it stood. Buffers that
+ * were served are used, and the driver is told; of a balloon this includes those whose
+ * host work is called off by this. What was taken otherwise (a half-read chain, a buffer
+ * that is kept, a request that waits for the host) counts as not taken: whoever goes on at
+ * @state takes it again, in the same order. Nothing is lost or used twice.
  * returns: 0; VMEMDEV_E_INVAL (no such queue, NULL), VMEMDEV_E_STATE (not enabled, inside a
- * callback); the VMEMDEV_E_GUEST_* that broke the queue. On error it goes on.
+ * callback); the VMEMDEV_E_GUEST_* that broke the queue
  */
 int vmemdev_device_queue_stop(struct vmemdev_device *dev, uint16_t queue,
 			      struct vmemdev_vq_state *state);

@@ -347,6 +347,7 @@ int vmemdev_device_queue_stop(struct vmemdev_device *dev, uint16_t queue,
 			      struct vmemdev_vq_state *state)
 {
 	struct vmemdev_vq *vq = queue_at(dev, queue);
+	int err;
 
 	if (vq == NULL || state == NULL)
 		return VMEMDEV_E_INVAL;
@@ -354,6 +355,14 @@ int vmemdev_device_queue_stop(struct vmemdev_device *dev, uint16_t queue,
 		return VMEMDEV_E_STATE;
 	if (vq->broken_ != 0)
 		return vq->broken_;
+	dev->inside_ = 1;
+	if (dev->class_->queue_reset != NULL)
+		dev->class_->queue_reset(dev, queue);
+	/* What is staged has overwritten its descriptors, if packed: nobody can take it again. */
+	err = device_publish(dev, queue);
+	dev->inside_ = 0;
+	if (err != 0)
+		return err;
 	vq_rewound(vq, state);
 	vmemdev_device_queue_reset(dev, queue);
 	return 0;
