@@ -16,8 +16,19 @@ here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=../../examples/kvm/lab/lab.sh
 . "$here/../../examples/kvm/lab/lab.sh"
 
-GUESTS=(6.12-split 6.12-packed 6.1-split 6.1-packed)
-ENTRIES=(drivers balloon mem rebind health)
+# Guests, and the entries that run in each, in this order.
+declare -A ENTRIES=(
+	[6.12-split]="drivers features balloon stats hinting mem rebind health"
+	[6.12-packed]="drivers features balloon stats hinting inhibit mem rebind health"
+	[6.1-split]="drivers features balloon stats hinting inhibit mem rebind health"
+	[6.1-packed]="drivers features balloon stats hinting mem rebind health"
+	[6.12-split-lean]="features reporting oom health"
+	[6.12-packed-lean]="features rebind reporting frames oom health"
+	[6.1-split-lean]="features rebind reporting frames oom health"
+	[6.1-packed-lean]="features reporting hinting oom health"
+)
+GUESTS=(6.12-split 6.12-packed 6.1-split 6.1-packed
+	6.12-split-lean 6.12-packed-lean 6.1-split-lean 6.1-packed-lean)
 SECONDS_A_GUEST=300 # three times what an idle machine needs
 
 bad_usage()
@@ -35,7 +46,8 @@ while [ $# -gt 0 ]; do
 		shift 2
 		;;
 	--list)
-		for guest in "${GUESTS[@]}"; do printf "$guest/%s\n" "${ENTRIES[@]}"; done
+		# shellcheck disable=SC2086
+		for guest in "${GUESTS[@]}"; do printf "$guest/%s\n" ${ENTRIES[$guest]}; done
 		exit 0
 		;;
 	-h | --help) sed -n '4,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
@@ -49,9 +61,9 @@ select_entries()
 	local guest entry
 
 	for guest in "${GUESTS[@]}"; do
-		for entry in "${ENTRIES[@]}"; do
+		for entry in ${ENTRIES[$guest]}; do
 			# shellcheck disable=SC2053
-			[[ $guest/$entry != $only ]] || echo "$guest ${guest%-*} $entry"
+			[[ $guest/$entry != $only ]] || echo "$guest ${guest%%-*} $entry"
 		done
 	done
 }

@@ -10,8 +10,8 @@
 # lets it go on, "|| return" ends an entry that makes no sense any more.
 
 MIB=1024                  # figures are in kilobytes, as the kernels count
-RAM=$((384 * MIB))
-REGION=$((1024 * MIB))    # of the memory device
+RAM=0                     # of the running guest
+REGION=0                  # of its memory device
 MEM_NODE=1                # its NUMA node, which has no other memory
 # The VMM's own code and tables, and pages that the running guest touches meanwhile.
 SLACK=$((24 * MIB))
@@ -123,6 +123,64 @@ plugged_is()
 	[ "$(vm_info_kb mem0.plugged)" -eq "$1" ]
 }
 
+balloon_count()
+{
+	vm_info "balloon.$1"
+}
+
+# What a counter of pages stands for, in kilobytes.
+balloon_pages_kb()
+{
+	echo $(($(vm_info "balloon.$1") * 4))
+}
+
+# balloon_count_is COUNTER OPERATOR VALUE
+balloon_count_is()
+{
+	test "$(vm_info "balloon.$1")" "$2" "$3"
+}
+
+balloon_sound()
+{
+	check_is "discards that failed" "$(balloon_count host_failures)" 0
+	check_is "a fault" "$(vm_info balloon.fault)" none
+}
+
+guest_free_is()
+{
+	test "$(guest_free)" "$1" "$2"
+}
+
+# The balloon is empty and nothing runs, nor does a report wait, whose pages do not count as
+# free while the host makes it wait.
+guest_at_rest()
+{
+	check_within 30 "the guest is at rest" guest_free_is -ge $(($(guest_total) - 40 * MIB))
+}
+
+# What the guest can fill in one go without being short of memory, in MiB.
+fillable()
+{
+	echo $((($(guest_free) / MIB - 40) / 16 * 16))
+}
+
+# use_and_free MIB: the guest's free memory is then held by the host, and stays so: were
+# pages reported, they were so while that had no effect, and a page is reported but once.
+use_and_free()
+{
+	quiet=$(balloon_count pages_inhibited)
+	check "inhibit" command_ok inhibit
+	check "the guest uses $1 MiB" vm_guest fill "$1" || return
+	vm_guest empty
+	case $GUEST in
+	*-lean)
+		check_within 60 "the guest has reported its free pages in vain" \
+			balloon_count_is pages_inhibited -ge $((quiet + $1 * 256 * 9 / 10))
+		;;
+	esac
+	check "uninhibit" command_ok uninhibit
+}
+
 set_balloon()
 {
 	check "set-balloon $(mib "$1")M" command_ok set-balloon "$(($1 * 1024))" &&
@@ -149,25 +207,89 @@ refused()
 
 # --- guests and entries ---------------------------------------------------------------
 
-# What differs between guests, so that each way of the rings meets a real driver.
+# What differs between guests, so that each option meets a real driver. The lean ones report
+# free pages, deflate on OOM, and most have a balloon without some of its queues.
 guest_options()
 {
+	mem="--mem node=$MEM_NODE"
+	lean=reporting=on,deflate-on-oom=on
 	case $1 in
-	6.12-split) echo "--memory 384M --cpus 2 --balloon --mem size=1G,block=2M,node=$MEM_NODE" ;;
+	6.12-split) echo "--memory 384M --cpus 2 --balloon $mem,size=1G,block=2M" ;;
 	6.12-packed)
 		ring=notification-data=on,in-order=on
-		echo "--packed --memory 384M --balloon=$ring" \
-			"--mem size=1G,block=2M,node=$MEM_NODE,$ring"
+		echo "--packed --memory 384M --balloon=$ring,must-tell-host=on,frame=4K" \
+			"$mem,size=1G,block=2M,$ring"
 		;;
 	6.1-split)
 		ring=indirect=off,event-idx=off
-		echo "--memory 384M --balloon=$ring --mem size=1G,block=2M,node=$MEM_NODE,$ring"
+		echo "--memory 384M --balloon=$ring,must-tell-host=on,frame=4K $mem,size=1G,block=2M,$ring"
 		;;
 	6.1-packed)
-		echo "--packed --memory 384M,backing=memfd --cpus 2 --balloon=must-tell-host=on" \
-			"--mem size=1G,block=4M,node=$MEM_NODE"
+		echo "--packed --memory 384M,backing=memfd --cpus 2 --balloon=must-tell-host=require" \
+			"$mem,size=512M,block=4M"
+		;;
+	6.12-split-lean) echo "--memory 256M --balloon=$lean,report-min=4M,queues=text" ;;
+	6.12-packed-lean)
+		echo "--packed --memory 384M,backing=hugetlb" \
+			"--balloon=$lean,stats=off,hinting=off,report-limit=1G"
+		;;
+	6.1-split-lean) echo "--memory 256M --balloon=$lean,stats=off,hinting=off,frame=2M" ;;
+	6.1-packed-lean)
+		echo "--packed --memory 256M,backing=memfd --balloon=$lean,stats=off"
 		;;
 	esac
+}
+
+guest_append()
+{
+	append="memhp_default_state=online_movable swiotlb=noforce"
+	case $1 in
+	# Linux accepts PAGE_POISON only if it overwrites what it frees, here with zeros.
+	6.1-packed-lean) append="$append init_on_free=1" ;;
+	esac
+	echo "$append"
+}
+
+# The first six features that the guest's balloon driver is to accept, bit 0 first:
+# MUST_TELL_HOST, STATS_VQ, DEFLATE_ON_OOM, FREE_PAGE_HINT, PAGE_POISON, PAGE_REPORTING
+guest_features()
+{
+	case $1 in
+	6.12-split) echo 010100 ;;
+	6.12-split-lean) echo 011101 ;;
+	6.12-packed-lean | 6.1-split-lean) echo 101001 ;;
+	6.1-packed-lean) echo 001111 ;;
+	*) echo 110100 ;;
+	esac
+}
+
+# Huge pages that the guest's RAM takes.
+guest_huge_pages()
+{
+	case $1 in
+	6.12-packed-lean) echo 192 ;;
+	*) echo 0 ;;
+	esac
+}
+
+host_meminfo()
+{
+	awk "/^$1:/ { print \$2 }" /proc/meminfo
+}
+
+# Sets huge pages aside on the host; fails if there are not $1 free ones then.
+reserve_huge_pages()
+{
+	HUGE_PAGES_BEFORE=$(cat /proc/sys/vm/nr_hugepages)
+	[ "$1" -eq 0 ] && return
+	echo $((HUGE_PAGES_BEFORE + $1)) 2>/dev/null >/proc/sys/vm/nr_hugepages
+	[ "$(host_meminfo HugePages_Free)" -ge "$1" ]
+}
+
+release_huge_pages()
+{
+	[ "$(cat /proc/sys/vm/nr_hugepages)" -eq "$HUGE_PAGES_BEFORE" ] ||
+		echo "$HUGE_PAGES_BEFORE" >/proc/sys/vm/nr_hugepages
 }
 
 show_console()
@@ -175,17 +297,32 @@ show_console()
 	grep -v '^GUEST time' "$VM_DIR/console" | tail -n 25 | sed 's/^/    guest: /'
 }
 
+# Sets BOOTED to yes, or to the result of all entries of the guest.
 start_guest()
 {
 	options=$(guest_options "$GUEST")
 	say "--- $GUEST: toyvmm $options"
-	# shellcheck disable=SC2086
-	if vm_start "$1" "memhp_default_state=online_movable swiotlb=noforce" $options; then
+	if ! reserve_huge_pages "$(guest_huge_pages "$GUEST")"; then
+		BOOTED="SKIP $(guest_huge_pages "$GUEST") huge pages of 2 MiB cannot be reserved here"
 		return
 	fi
+	BOOTED=yes
+	# shellcheck disable=SC2086
+	if vm_start "$1" "$(guest_append "$GUEST")" $options; then
+		RAM=$(vm_info_kb memory)
+		REGION=$(vm_info_kb mem0.size)
+		return
+	fi
+	BOOTED="FAIL the guest did not boot"
 	say "    the guest did not come up; the end of its console:"
 	show_console
 	vm_kill
+}
+
+stop_guest()
+{
+	[ -z "$VM_PID" ] || vm_stop || true
+	[ -z "$GUEST" ] || release_huge_pages
 }
 
 run_entry()
@@ -205,17 +342,16 @@ run_entry()
 GUEST=
 while read -r guest kernel entry <&4; do
 	if [ "$guest" != "$GUEST" ]; then
-		[ -z "$VM_PID" ] || vm_stop || true
+		stop_guest
 		GUEST=$guest
-		BOOTED=yes
-		start_guest "$kernel" || BOOTED=no
+		start_guest "$kernel"
 	fi
-	if [ "$BOOTED" = no ]; then
-		echo "@entry $GUEST/$entry FAIL the guest did not boot"
+	if [ "$BOOTED" != yes ]; then
+		echo "@entry $GUEST/$entry $BOOTED"
 	elif vm_alive; then
 		run_entry "$entry"
 	else
 		echo "@entry $GUEST/$entry FAIL toyvmm ended before"
 	fi
 done 4<selection
-[ -z "$VM_PID" ] || vm_stop || true
+stop_guest

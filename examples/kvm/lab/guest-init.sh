@@ -66,10 +66,41 @@ device()
 	done
 }
 
+# What the kernel itself says of its memory, by the names and in the units of "toyvmm-ctl stats".
+statistics()
+{
+	cat /proc/vmstat /proc/meminfo | awk '
+		{ v[$1] = $2 }
+		function sum(start, name, total) {
+			for (name in v)
+				if (index(name, start) == 1)
+					total += v[name]
+			return total + 0
+		}
+		END {
+			print "swap_in", v["pswpin"] * 4
+			print "swap_out", v["pswpout"] * 4
+			print "major_fault", v["pgmajfault"]
+			print "minor_fault", v["pgfault"]
+			print "unused", v["MemFree:"]
+			print "available", v["MemTotal:"]
+			print "usable", v["MemAvailable:"]
+			print "disk_caches", v["nr_file_pages"] * 4
+			print "hugetlb_pgalloc", v["htlb_buddy_alloc_success"]
+			print "hugetlb_pgfail", v["htlb_buddy_alloc_fail"]
+			print "oom_kill", v["oom_kill"]
+			print "alloc_stall", sum("allocstall_")
+			print "async_scan", v["pgscan_kswapd"] * 4
+			print "direct_scan", v["pgscan_direct"] * 4
+			print "async_reclaim", v["pgsteal_kswapd"] * 4
+			print "direct_reclaim", v["pgsteal_direct"] * 4
+		}'
+}
+
 # What a kernel says when a driver or a device misbehaved, or "none".
 complaints()
 {
-	dmesg | grep -E 'WARNING:|BUG:|Oops|[Cc]all [Tt]race|is broken|virtio.*(error|fail)|unknown error|blocked for more than|page allocation failure|Out of memory' ||
+	dmesg | grep -B 4 -A 12 -E 'WARNING:|BUG:|Oops|[Cc]all [Tt]race|is broken|virtio.*(error|fail)|unknown error|blocked for more than|page allocation failure|Out of memory' ||
 		echo none
 }
 

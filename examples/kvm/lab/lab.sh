@@ -151,8 +151,22 @@ lab_kernel_cached()
 }
 
 # lab_kernel SERIES: fetches and unpacks a Debian kernel; sets LAB_KERNEL to its directory,
-# which holds vmlinuz and modules/.
+# which holds vmlinuz and modules/. One run at a time: they share the cache.
 lab_kernel()
+{
+	local lock
+
+	mkdir -p "$LAB_CACHE"
+	exec {lock}>"$LAB_CACHE/lock"
+	if ! flock -n "$lock"; then
+		lab_say "  waiting for another run that is at the kernels in $LAB_CACHE"
+		flock "$lock"
+	fi
+	lab_kernel_alone "$1"
+	exec {lock}>&-
+}
+
+lab_kernel_alone()
 {
 	local series=$1 package tmp
 
@@ -171,7 +185,6 @@ lab_kernel()
 	fi
 
 	lab_say "  kernel $series: fetching $package (about 30 MB)"
-	mkdir -p "$LAB_CACHE"
 	rm -rf "$LAB_CACHE"/fetch.* # what an interrupted run left
 	tmp=$(mktemp -d "$LAB_CACHE/fetch.XXXXXX")
 	if ! lab_kernel_fetch "$package" "$tmp"; then
@@ -256,7 +269,13 @@ lab_root()
 # Not compressed: unpacking would cost more under emulation than reading costs here.
 lab_pack()
 {
-	(cd "$1" && find . -mindepth 1 | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0) >"$2"
+	(cd "$1" && find . -mindepth 1 | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0) >"$2" ||
+		lab_die "could not pack $1 into $2, $(lab_room "$2"): make room there and try again"
+}
+
+lab_room()
+{
+	echo "where $(df -h --output=avail "$(dirname "$1")" | tail -n 1 | tr -d ' ') are free"
 }
 
 # lab_guest_image KERNEL_DIR DEST WORK: vmlinuz and initrd of a guest, for the stage.
@@ -286,6 +305,7 @@ lab_run()
 	rm -f "$work/status" "$work/silent" "$work/pid"
 	cp "$LAB_DIR/vm.sh" "$stage/vm.sh"
 	: >"$work/guest.log"
+	[ "$LAB_PLACE" = hardware ] || lab_outer_image "$stage" "$work"
 	set +e
 	"lab_start_$LAB_PLACE" "$stage" "$work" "$seconds" |
 		lab_split "$work" | "$reader"
@@ -323,16 +343,26 @@ lab_start_hardware()
 	(cd "$1" && timeout --foreground --kill-after=10 "$3" busybox sh ./vm.sh scenario.sh </dev/null)
 }
 
-lab_start_emulated()
+# The emulated machine's initial file system, with the stage in it. Its callers have turned
+# "set -e" off.
+lab_outer_image()
 {
-	local stage=$1 work=$2 seconds=$3 root=$2/outer-root
+	local stage=$1 work=$2 root=$2/outer-root
 
-	lab_root "$root" outer-init.sh
-	lab_modules "$(cat "$stage/outer-kernel")" "$root/modules" kvm_amd
-	cp -r "$stage" "$root/lab"
-	rm "$root/lab/outer-kernel"
+	{
+		lab_root "$root" outer-init.sh &&
+			lab_modules "$(cat "$stage/outer-kernel")" "$root/modules" kvm_amd &&
+			cp -r "$stage" "$root/lab" &&
+			rm "$root/lab/outer-kernel"
+	} || lab_die "could not copy the stage to $root, $(lab_room "$root"): make room there and try again"
 	lab_pack "$root" "$work/outer-initrd"
 	rm -rf "$root"
+}
+
+lab_start_emulated()
+{
+	local stage=$1 work=$2 seconds=$3
+
 	# One processor: a second one makes nothing faster here, and gives races more room. The
 	# first serial line is the kernel's, the second the scenario's alone.
 	timeout --foreground --kill-after=10 "$seconds" qemu-system-x86_64 \
@@ -353,8 +383,8 @@ lab_nudge()
 	done
 }
 
-# Takes guest console lines, pulse and final status out of what a scenario says, and stops an
-# emulated machine that has no pulse.
+# Takes guest console lines, pulse and final status out of what a scenario says, and echoes of
+# what nudges it, and stops an emulated machine that has no pulse.
 lab_split()
 {
 	local line
@@ -364,7 +394,7 @@ lab_split()
 		case $line in
 		'guest| '*) printf '%s\n' "${line#guest| }" >>"$1/guest.log" ;;
 		'@status '*) echo "${line#@status }" >"$1/status" ;;
-		@alive) ;;
+		@alive | '') ;;
 		*) printf '%s\n' "$line" ;;
 		esac
 	done

@@ -122,19 +122,24 @@ vm_info()
 	vm_ctl info | sed -n "$part s/.*\"${1#*.}\":\"\{0,1\}\([^\",}]*\).*/\1/p"
 }
 
-# The same in kilobytes, as the kernels count.
+# The same in kilobytes, as the kernels count; -1 if there is no such value.
 vm_info_kb()
 {
 	bytes=$(vm_info "$1")
-	echo $((${bytes:-0} / 1024))
+	echo $((${bytes:--1024} / 1024))
 }
 
-# Kilobytes that the host's kernel says are resident in the VMM: its word, not ours.
+# Kilobytes that the host's kernel says are resident in the VMM, which it counts apart where
+# they are huge pages: its word, not ours.
 vm_rss()
 {
+	rss=0
 	while read -r key value _; do
-		[ "$key" != VmRSS: ] || echo "$value"
+		case $key in
+		VmRSS: | HugetlbPages:) rss=$((rss + value)) ;;
+		esac
 	done <"/proc/$VM_PID/status"
+	echo $rss
 }
 
 # The newest memory line of the guest as "TOTAL FREE" in kilobytes.

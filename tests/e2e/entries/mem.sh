@@ -5,7 +5,7 @@
 # shows: MEM-CFG-05 MEM-CFG-08 MEM-OP-01 MEM-OP-03 MEM-OP-04 MEM-PLUG-07 MEM-UNPL-05 LNX-MEM-01
 # shows: LNX-MEM-06 LNX-MEM-07 LNX-MEM-09
 
-part=$((REGION / 4))
+part=$((256 * MIB))
 filled=224 # MiB; a little is left free, or the guest would be short of memory
 
 total=$(guest_total)
