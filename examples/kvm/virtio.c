@@ -35,7 +35,11 @@ static int mem_plug(void *ctx, const struct vmemdev_range *ranges, uint32_t coun
 static int mem_unplug(void *ctx, const struct vmemdev_range *ranges, uint32_t count, uint64_t token)
 {
 	struct slot *slot = ctx;
+	struct balloon *balloon = &slot->vmm->balloon;
 
+	/* What the guest had ballooned there is gone with the block. */
+	for (uint32_t i = 0; i < count && balloon->slot != NULL; i++)
+		(void)vmemdev_balloon_forget(&balloon->device, &ranges[i]);
 	return vmemdev_linux_mem_ops()->unplug(&slot->vmm->memory, ranges, count, token);
 }
 

@@ -183,7 +183,7 @@ struct vmemdev_balloon_ops {
  * device or of the inflate queue while a buffer of it is being served.
  */
 struct vmemdev_balloon_track {
-	uint64_t gpa, len;    /* above 0, both multiples of the host page */
+	uint64_t gpa, len;    /* multiples of the host page, len above 0; below 2^64 */
 	uint64_t *words;      /* vmemdev_balloon_track_words() of them, for the device alone;
 	                       * cleared by init */
 	uint32_t frame_shift; /* the host page is 1 << frame_shift bytes; 12 to 30 */
@@ -408,6 +408,17 @@ int vmemdev_balloon_inhibit(struct vmemdev_balloon *balloon);
  * returns: 0; VMEMDEV_E_STATE if discards are not inhibited, or inside a callback
  */
 int vmemdev_balloon_uninhibit(struct vmemdev_balloon *balloon);
+
+/**
+ * The host has taken the memory at @range away from the guest, or put other memory there:
+ * nothing of it counts as given up any more. To be called for what a memory device unplugs
+ * in a track, and when the table of guest memory loses a region that the guest has not
+ * emptied.
+ * returns: 0; VMEMDEV_E_INVAL (NULL, an empty range, or one that passes 2^64);
+ * VMEMDEV_E_ALIGN if it is not of 4 KiB pages; VMEMDEV_E_STATE inside a callback of this
+ * device
+ */
+int vmemdev_balloon_forget(struct vmemdev_balloon *balloon, const struct vmemdev_range *range);
 
 /**
  * The next run of tracked pages at or after @gpa that the guest has given up and not

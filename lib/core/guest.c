@@ -234,7 +234,9 @@ int guest_write(const struct vmemdev_guest *guest, uint64_t gpa, const void *src
 	return 0;
 }
 
-uint64_t guest_run(const struct vmemdev_guest *guest, uint64_t gpa, uint64_t len, bool *discardable)
+/* As guest_run(), but it may stop where a region ends or a callback likes to. */
+static uint64_t run_piece(const struct vmemdev_guest *guest, uint64_t gpa, uint64_t len,
+			  bool *discardable)
 {
 	const struct vmemdev_region *region, *end;
 
@@ -259,17 +261,18 @@ uint64_t guest_run(const struct vmemdev_guest *guest, uint64_t gpa, uint64_t len
 	return region < end ? min64(len, region->gpa - gpa) : len;
 }
 
-bool guest_all_discardable(const struct vmemdev_guest *guest, uint64_t gpa, uint64_t len)
+uint64_t guest_run(const struct vmemdev_guest *guest, uint64_t gpa, uint64_t len, bool *discardable)
 {
-	uint64_t got;
-	bool discardable;
+	uint64_t done = run_piece(guest, gpa, len, discardable), got;
+	bool same;
 
-	for (; len > 0; len -= got, gpa += got) {
-		got = guest_run(guest, gpa, len, &discardable);
-		if (!discardable)
-			return false;
+	while (done < len) {
+		got = run_piece(guest, gpa + done, len - done, &same);
+		if (same != *discardable)
+			break;
+		done += got;
 	}
-	return true;
+	return done;
 }
 
 bool guest_reaches(const struct vmemdev_guest *guest, uint64_t gpa)

@@ -33,13 +33,11 @@ int guest_write(const struct vmemdev_guest *guest, uint64_t gpa, const void *src
 
 /*
  * How many bytes from @gpa on, at least 1 and at most @len, are alike in whether they
- * may be discarded. @len > 0 and gpa + len does not wrap.
+ * may be discarded, and no fewer: what follows them differs. @len > 0; gpa + len may be
+ * 2^64 at the most.
  */
 uint64_t guest_run(const struct vmemdev_guest *guest, uint64_t gpa, uint64_t len,
 		   bool *discardable);
-
-/* Whether all of [gpa, gpa + len), len > 0, may be discarded. */
-bool guest_all_discardable(const struct vmemdev_guest *guest, uint64_t gpa, uint64_t len);
 
 /* Whether the table holds memory at or above @gpa that may be discarded. */
 bool guest_reaches(const struct vmemdev_guest *guest, uint64_t gpa);

@@ -26,7 +26,6 @@
 #define device_live vmemdev_i_device_live
 #define device_publish vmemdev_i_device_publish
 #define free_read vmemdev_i_free_read
-#define guest_all_discardable vmemdev_i_guest_all_discardable
 #define guest_check vmemdev_i_guest_check
 #define guest_dirty vmemdev_i_guest_dirty
 #define guest_map vmemdev_i_guest_map

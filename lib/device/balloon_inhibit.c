@@ -64,7 +64,7 @@ static int add_run(struct vmemdev_balloon *b, const struct vmemdev_balloon_track
 
 			cut_inwards(&whole, track->frame_shift);
 			if (whole.len > 0 && add(b, &whole) == VMEMDEV_LATER) {
-				b->catch_up_ = run.gpa;
+				b->catch_up_ = whole.gpa;
 				return VMEMDEV_LATER;
 			}
 		}

@@ -67,19 +67,25 @@ int pages_read(struct vmemdev_balloon *b)
 	return 0;
 }
 
+static bool all_discardable(const struct vmemdev_guest *guest, uint64_t gpa, uint64_t len)
+{
+	bool discardable;
+
+	return guest_run(guest, gpa, len, &discardable) == len && discardable;
+}
+
 /* A host page that began before @range, or ends after it, was looked at in earlier runs. */
 static void look_again(const struct vmemdev_balloon *b, uint64_t frame,
 		       const struct vmemdev_range *range, struct vmemdev_range *done)
 {
 	const struct vmemdev_guest *guest = b->device_.guest_;
 
-	if (done->len > 0 && done->gpa < range->gpa &&
-	    !guest_all_discardable(guest, done->gpa, frame)) {
+	if (done->len > 0 && done->gpa < range->gpa && !all_discardable(guest, done->gpa, frame)) {
 		done->gpa += frame;
 		done->len -= frame;
 	}
 	if (done->len > 0 && done->gpa + (done->len - 1) > range->gpa + (range->len - 1) &&
-	    !guest_all_discardable(guest, done->gpa + (done->len - frame), frame))
+	    !all_discardable(guest, done->gpa + (done->len - frame), frame))
 		done->len -= frame;
 }
 

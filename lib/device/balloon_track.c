@@ -37,7 +37,7 @@ static int track_check(const struct vmemdev_balloon_track *track)
 	mask = (UINT64_C(1) << track->frame_shift) - 1;
 	if (track->gpa & mask)
 		return VMEMDEV_E_ALIGN;
-	if (track->len == 0 || (track->len & mask) || track->len - 1 > UINT64_MAX - track->gpa)
+	if (track->len == 0 || (track->len & mask) || track->len > UINT64_MAX - track->gpa)
 		return VMEMDEV_E_SIZE;
 	return vmemdev_balloon_track_words(track->len, track->frame_shift) > SIZE_MAX / 8
 		       ? VMEMDEV_E_SIZE
@@ -167,6 +167,26 @@ struct vmemdev_range track_given(const struct vmemdev_balloon_track *track, uint
 	range.gpa = track->gpa + (first << PAGE_SHIFT);
 	range.len = (last - first) << PAGE_SHIFT;
 	return range;
+}
+
+int vmemdev_balloon_forget(struct vmemdev_balloon *balloon, const struct vmemdev_range *range)
+{
+	const struct vmemdev_balloon_track *track;
+	struct vmemdev_range rest, part;
+
+	if (range == NULL || range->len == 0 || range->len - 1 > UINT64_MAX - range->gpa)
+		return VMEMDEV_E_INVAL;
+	if ((range->gpa | range->len) % VMEMDEV_BALLOON_PAGE != 0)
+		return VMEMDEV_E_ALIGN;
+	if (balloon->device_.inside_)
+		return VMEMDEV_E_STATE;
+	for (rest = *range; rest.len > 0; rest.gpa += part.len, rest.len -= part.len) {
+		part = rest;
+		track = track_at(balloon, rest.gpa, &part.len);
+		if (track != NULL)
+			track_take(track, &part);
+	}
+	return 0;
 }
 
 bool vmemdev_balloon_given(const struct vmemdev_balloon *balloon, uint64_t gpa,

@@ -352,6 +352,89 @@ static void what_is_made_up_for_goes_on_after_work_that_was_put_off(void **state
 	assert_false(vmemdev_device_pending(t->rig->dev));
 }
 
+/* Two regions of the table that meet in the middle of a host page are one memory. */
+static void show_two_regions(struct inhibit *t, uint64_t first)
+{
+	const struct guest_region two[] = {
+		{.gpa = SPARE_GPA, .len = first},
+		{.gpa = SPARE_GPA + first, .len = 1024 * MIB - first},
+	};
+
+	rig_show_spare(t->rig, two, ARRAY_LEN(two));
+}
+
+/* shows: BAL-INF-04 BAL-REP-05 */
+static void BAL_INF_04_a_host_page_of_two_regions_is_made_up_for(void **state)
+{
+	struct inhibit *t = *state;
+
+	show_two_regions(t, 3 * MIB);
+	inhibit(t);
+	send_run(t, INFLATEQ, SPARE_PFN, (uint32_t)(8 * MIB / PAGE));
+	uninhibit(t);
+	assert_int_equal(rig_run(t->rig), 0);
+	assert_true(told(t, SPARE_GPA, 8 * MIB));
+	host_forget(t->rig);
+	send_report(t, SPARE_GPA + 8 * MIB, 8 * MIB);
+	show_two_regions(t, 19 * MIB);
+	send_report(t, SPARE_GPA + 16 * MIB, 8 * MIB);
+	assert_true(host_last(t->rig)->ranges[0].gpa == SPARE_GPA + 16 * MIB);
+	assert_true(host_last(t->rig)->ranges[0].len == 8 * MIB);
+}
+
+/* shows: BAL-INF-04 */
+static void BAL_INF_04_what_waits_for_the_host_goes_on_at_a_host_page(void **state)
+{
+	const uint64_t page = 16 * PAGE;
+	struct inhibit *t = *state;
+	struct guest_region three[] = {
+		{.gpa = SPARE_GPA, .len = MIB + PAGE},
+		{.gpa = SPARE_GPA + MIB + PAGE, .len = PAGE, .flags = VMEMDEV_REGION_KEEP},
+		{.gpa = SPARE_GPA + MIB + 2 * PAGE, .len = 1024 * MIB - MIB - 2 * PAGE},
+	};
+
+	inhibit(t);
+	send_run(t, INFLATEQ, SPARE_PFN, (uint32_t)(8 * MIB / PAGE));
+	rig_show_spare(t->rig, three, ARRAY_LEN(three));
+	uninhibit(t);
+	t->rig->host.answer = VMEMDEV_LATER;
+	do
+		assert_int_equal(rig_run(t->rig), 0);
+	while (rig_complete(t->rig, t->rig->host.token, 0) == 0);
+	/* but for the one that must be kept in part */
+	assert_true(told(t, SPARE_GPA, MIB));
+	assert_true(told(t, SPARE_GPA + MIB + page, 7 * MIB - page));
+}
+
+/* shows: HOST-BAL-03 */
+static void HOST_BAL_03_what_the_host_takes_away_is_not_given_up(void **state)
+{
+	const struct vmemdev_range gone = {SPARE_GPA + MIB, 2 * MIB};
+	const struct vmemdev_range odd = {SPARE_GPA + 1, PAGE}, over = {2 * PAGE, UINT64_MAX - 4095};
+	const struct vmemdev_range all = {0, UINT64_MAX - 4095};
+	struct vmemdev_range range;
+	struct inhibit *t = *state;
+
+	inhibit(t);
+	send_run(t, INFLATEQ, SPARE_PFN, (uint32_t)(4 * MIB / PAGE));
+	assert_int_equal(vmemdev_balloon_forget(&t->rig->balloon, NULL), VMEMDEV_E_INVAL);
+	assert_int_equal(vmemdev_balloon_forget(&t->rig->balloon, &odd), VMEMDEV_E_ALIGN);
+	assert_int_equal(vmemdev_balloon_forget(&t->rig->balloon, &over), VMEMDEV_E_INVAL);
+	assert_int_equal(vmemdev_balloon_forget(&t->rig->balloon, &gone), 0);
+	assert_true(vmemdev_balloon_given(&t->rig->balloon, 0, &range));
+	assert_true(range.gpa == SPARE_GPA && range.len == MIB);
+	assert_true(vmemdev_balloon_given(&t->rig->balloon, SPARE_GPA + MIB, &range));
+	assert_true(range.gpa == SPARE_GPA + 3 * MIB && range.len == MIB);
+	uninhibit(t);
+	assert_int_equal(rig_run(t->rig), 0);
+	assert_int_equal(t->rig->host.count, 0);
+	/* what it had is counted right: the host page is complete when it is given again */
+	send_run(t, INFLATEQ, SPARE_PFN + (uint32_t)(MIB / PAGE), (uint32_t)(MIB / PAGE));
+	assert_true(told(t, SPARE_GPA, 2 * MIB));
+	assert_int_equal(vmemdev_balloon_forget(&t->rig->balloon, &all), 0);
+	assert_false(vmemdev_balloon_given(&t->rig->balloon, 0, &range));
+}
+
 static void a_failing_host_is_counted_and_not_asked_again(void **state)
 {
 	struct inhibit *t = *state;
@@ -560,6 +643,10 @@ int main(void)
 		TEST_INHIBIT(what_is_made_up_for_is_paid_by_budget, setup),
 		TEST_INHIBIT(a_host_page_above_the_slice_is_a_unit, setup_huge),
 		TEST_INHIBIT(what_is_made_up_for_goes_on_after_work_that_was_put_off, setup_tiny),
+		TEST_INHIBIT(BAL_INF_04_a_host_page_of_two_regions_is_made_up_for, setup),
+		TEST_INHIBIT(BAL_INF_04_what_waits_for_the_host_goes_on_at_a_host_page,
+			     setup_tiny),
+		TEST_INHIBIT(HOST_BAL_03_what_the_host_takes_away_is_not_given_up, setup),
 		TEST_INHIBIT(a_failing_host_is_counted_and_not_asked_again, setup),
 		TEST_INHIBIT(BAL_DEF_02_a_deflate_waits_for_what_is_made_up_for, setup),
 		TEST_INHIBIT(RST_03_a_reset_calls_off_what_is_made_up_for, setup),

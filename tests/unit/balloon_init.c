@@ -185,6 +185,7 @@ static void balloon_init_names_each_bad_track(void **state)
 		TRACK(frame_shift, 0xffffffff, VMEMDEV_E_ALIGN),
 		TRACK(gpa, PLAY_GPA + 0x1000, VMEMDEV_E_ALIGN),
 		TRACK(gpa, PLAY_GPA + 0x8000, VMEMDEV_E_ALIGN),
+		TRACK(gpa, UINT64_MAX - 0x1ffff, VMEMDEV_E_SIZE), /* up to 2^64 */
 		TRACK(len, 0x1000, VMEMDEV_E_SIZE),
 		TRACK(len, 0x28000, VMEMDEV_E_SIZE),
 		TRACK(len, UINT64_MAX - 0xffff, VMEMDEV_E_SIZE),
