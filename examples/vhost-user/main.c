@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -50,10 +51,41 @@ static void say_v(const char *format, va_list args)
 	fprintf(stderr, "vhost-user-balloon: %s\n", text);
 }
 
+/*
+ * Front ends cause most lines, and must not fill the log's disk: after a first hundred,
+ * ten a second. What is left out is counted in the next line; "info" counts everything.
+ */
+static bool may_say(void)
+{
+	enum { FIRST = 100, A_SECOND = 10 };
+	static time_t second;
+	static unsigned left = FIRST;
+	static unsigned long dropped;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec != second) {
+		second = now.tv_sec;
+		if (left < A_SECOND)
+			left = A_SECOND;
+	}
+	if (left == 0) {
+		dropped++;
+		return false;
+	}
+	left--;
+	if (dropped > 0)
+		fprintf(stderr, "vhost-user-balloon: (%lu lines left out)\n", dropped);
+	dropped = 0;
+	return true;
+}
+
 void say(const char *format, ...)
 {
 	va_list args;
 
+	if (!may_say())
+		return;
 	va_start(args, format);
 	say_v(format, args);
 	va_end(args);

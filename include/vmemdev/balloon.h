@@ -22,10 +22,11 @@
  * way to be told (5.5.6).
  *
  * Bounds: a unit of budget pays for 256 page numbers or 64 free ranges of one chain, or
- * for one set of statistics; a longer array is read on in a later unit. Each number or
- * range costs a look-up in the table of guest memory at most, and with tracks a step for
- * each 64 pages and each host page that it touches. A reset clears the tracks: a step for
- * each 64 pages.
+ * for one set of statistics; a longer array is read on in a later unit. Each number, and
+ * each stretch of a range that is alike in being memory, costs a look-up in the table of
+ * guest memory; a unit pays for 256 stretches, and 256 more come with each run. With
+ * tracks there is a step for each 64 pages and each host page besides. A reset clears
+ * the tracks: a step for each 64 pages.
  *
  * Queues: the text numbers them inflate 0, deflate 1, statistics 2, hinting 3,
  * reporting 4; Linux leaves out those whose features it did not accept. Both are shown
@@ -250,6 +251,7 @@ struct vmemdev_balloon {
 	void *ctx_;
 	struct vmemdev_range *ranges_;
 	uint64_t run_first_, run_end_;    /* page numbers gathered, not yet in ranges_ */
+	uint64_t pieces_;                 /* stretches of memory that may yet be looked at */
 	uint64_t token_;                  /* the last one given to the host */
 	uint64_t report_min_;
 	uint64_t report_credit_;          /* bytes that may yet be reported */
@@ -262,6 +264,7 @@ struct vmemdev_balloon {
 	uint32_t inhibited_;              /* by how many vmemdev_balloon_inhibit() */
 	uint16_t queue_;                  /* whose pages ranges_ and the run hold */
 	uint8_t roles_[5];                /* what the queues are for, decided at DRIVER_OK */
+	uint8_t gapless_;                 /* they are numbered as Linux does */
 	uint8_t batch_;                   /* something of queue_ is not settled yet */
 	uint8_t open_;                    /* chain_ is half read */
 	uint8_t waiting_;                 /* the host answered LATER */
@@ -271,16 +274,17 @@ struct vmemdev_balloon {
 	uint8_t tracked_;                 /* a track holds something */
 	uint8_t behind_;                  /* inhibited discards are to be made up */
 	uint8_t require_must_tell_;
-	uint8_t pad_[3];
+	uint8_t pad_[2];
 };
 
 /**
  * Prepare @balloon; @balloon_size is the caller's sizeof(*balloon). Calls nothing.
  * returns: 0; VMEMDEV_E_ABI; VMEMDEV_E_INVAL (a required pointer is NULL, first_round is
  * 1, padding is not 0), VMEMDEV_E_SIZE (range_count 0, queue_size, which must be 32 at
- * least with reporting and 2 with hinting as Linux wants it, a track's len), VMEMDEV_E_ALIGN (a track's gpa
- * or frame_shift), VMEMDEV_E_OVERLAP (tracks), VMEMDEV_E_FEATURE (also
- * require_must_tell_host without must_tell_host). On error @balloon is unchanged.
+ * least with reporting and 2 with hinting as Linux wants it, a track's len),
+ * VMEMDEV_E_ALIGN (a track's gpa or frame_shift), VMEMDEV_E_OVERLAP (tracks),
+ * VMEMDEV_E_FEATURE (also require_must_tell_host without must_tell_host). On error
+ * @balloon is unchanged.
  */
 int vmemdev_balloon_init(struct vmemdev_balloon *balloon, size_t balloon_size,
 			 const struct vmemdev_balloon_config *config);
@@ -298,9 +302,10 @@ struct vmemdev_device *vmemdev_balloon_device(struct vmemdev_balloon *balloon);
  * Ask the guest for a balloon of @bytes. Notifies the driver if that is a change;
  * the guest follows when and as far as it likes.
  * returns: 0; VMEMDEV_E_ALIGN if @bytes is no multiple of 4096; VMEMDEV_E_SIZE above
- * VMEMDEV_BALLOON_TARGET_MAX, and for any balloon but an empty one if the table of guest
- * memory holds discardable memory at or above VMEMDEV_BALLOON_GPA_MAX (a host without a
- * table sees to that itself); VMEMDEV_E_STATE inside a callback
+ * VMEMDEV_BALLOON_TARGET_MAX; VMEMDEV_E_REACH, for any balloon but an empty one, if the
+ * table of guest memory holds discardable memory at or above VMEMDEV_BALLOON_GPA_MAX (a
+ * host without a table, or one that adds such memory later, sees to that itself: such a
+ * guest must have no balloon); VMEMDEV_E_STATE inside a callback
  */
 int vmemdev_balloon_set_target(struct vmemdev_balloon *balloon, uint64_t bytes);
 

@@ -42,6 +42,12 @@ enum vmemdev_err {
 	VMEMDEV_E_ALIGN = -6,   /* an address is not aligned as documented */
 	VMEMDEV_E_OVERLAP = -7, /* regions overlap or are not in order */
 	VMEMDEV_E_FEATURE = -8, /* a feature set that this device cannot keep */
+	VMEMDEV_E_REACH = -9,   /* guest memory lies where this device cannot name it */
+
+	/* -16 to -19: a saved record that cannot be loaded here. */
+	VMEMDEV_E_RECORD = -16,   /* damaged, cut off, or no record of this kind */
+	VMEMDEV_E_VERSION = -17,  /* written by a newer release than this library can read */
+	VMEMDEV_E_MISMATCH = -18, /* of another device, or of one configured otherwise */
 
 	/* -32 to -63: the guest broke the specification. The device needs a reset. */
 	VMEMDEV_E_GUEST_RING = -32,  /* a ring index or ring address is impossible */

@@ -195,13 +195,15 @@ int vmemdev_device_queue_resume(struct vmemdev_device *dev, uint16_t queue,
 				const struct vmemdev_vq_state *state);
 
 /**
- * Stop @queue as vmemdev_device_queue_reset() does, and say where it stood. Buffers that
- * were served are used, and the driver is told; of a balloon this includes those whose
- * host work is called off by this. What was taken otherwise (a half-read chain, a buffer
- * that is kept, a request that waits for the host) counts as not taken: whoever goes on at
- * @state takes it again, in the same order. Nothing is lost or used twice.
+ * Stop @queue and say where it stood, with the driver going on later and not noticing.
+ * Buffers that were served are used, and the driver is told. What was taken otherwise (a
+ * half-read chain, a buffer that is kept) counts as not taken: whoever goes on at @state
+ * takes it again, in the same order. Nothing is lost or used twice. The layout has to be
+ * set up again.
  * returns: 0; VMEMDEV_E_INVAL (no such queue, NULL), VMEMDEV_E_STATE (not enabled, inside a
- * callback); the VMEMDEV_E_GUEST_* that broke the queue
+ * callback, or host work for this queue is outstanding or to be asked for: complete it, and
+ * run, first); the
+ * VMEMDEV_E_GUEST_* that broke the queue
  */
 int vmemdev_device_queue_stop(struct vmemdev_device *dev, uint16_t queue,
 			      struct vmemdev_vq_state *state);
@@ -239,6 +241,38 @@ bool vmemdev_device_pending(const struct vmemdev_device *dev);
  * stopped the device, also on later calls
  */
 int vmemdev_device_run(struct vmemdev_device *dev, uint32_t budget);
+
+/** Most bytes that a record of @dev takes, at any time. */
+size_t vmemdev_device_save_size(const struct vmemdev_device *dev);
+
+/**
+ * Write what @dev knows into @dst, at most @size bytes, *@len in the end: features,
+ * status, queues and the state of its type; not its configuration, nor guest memory, nor
+ * what the host has set it to do. Between runs, at any time: what was taken from a queue
+ * and is not used yet counts as not taken, and is taken again after a load, by which
+ * a memory device's host work that was put off (VMEMDEV_LATER) is asked for again; a
+ * balloon's counts as failed. @dev goes on unchanged.
+ * The record is small, little-endian and versioned; later releases read it.
+ * returns: 0; VMEMDEV_E_NOSPC if @size is below vmemdev_device_save_size();
+ * VMEMDEV_E_INVAL for a NULL; VMEMDEV_E_STATE inside a callback, while host work is
+ * outstanding that the guest has reset away, or while a balloon has yet to ask the host
+ * for the rest of what a buffer named: complete, run, and save then
+ */
+int vmemdev_device_save(const struct vmemdev_device *dev, void *dst, size_t size, size_t *len);
+
+/**
+ * Take over the state in the record @src of @len bytes, which is checked as if a guest had
+ * written it. @dev is freshly initialised with the same configuration, its transport
+ * attached if it has one, its guest memory in place. Calls no ops of the device type: what
+ * the state asks of the host's memory (plugged blocks) is the host's to bring. Listeners and
+ * slots of a memory device come after its load, and are told what is plugged then.
+ * A ring that is not in guest memory makes a device that needs a reset: load memory devices
+ * before others, as rings may lie in their blocks.
+ * returns: 0; VMEMDEV_E_INVAL for a NULL; VMEMDEV_E_STATE (not fresh, inside a callback);
+ * VMEMDEV_E_RECORD, VMEMDEV_E_VERSION, VMEMDEV_E_MISMATCH, after which @dev must be
+ * initialised again
+ */
+int vmemdev_device_load(struct vmemdev_device *dev, const void *src, size_t len);
 
 /** Which VMEMDEV_E_GUEST_* stopped the device, or 0. */
 int vmemdev_device_fault(const struct vmemdev_device *dev);

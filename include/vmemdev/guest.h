@@ -95,9 +95,9 @@ struct vmemdev_guest {
  * The regions must be in ascending order without overlap, and must stay as they
  * are until they are replaced.
  * returns: 0; VMEMDEV_E_ABI; VMEMDEV_E_INVAL (a NULL, an unknown flag, neither
- * table nor callbacks), VMEMDEV_E_SIZE (length 0, not a multiple of 4096, past 2^64,
- * or more than a pointer can span), VMEMDEV_E_ALIGN (gpa, host or block_shift), VMEMDEV_E_OVERLAP. On error @guest
- * is unchanged. Work: one step a region.
+ * table nor callbacks), VMEMDEV_E_SIZE (length 0, not a multiple of 4096, past 2^64, or
+ * more than a pointer can span), VMEMDEV_E_ALIGN (gpa, host or block_shift),
+ * VMEMDEV_E_OVERLAP. On error @guest is unchanged. Work: one step a region.
  */
 int vmemdev_guest_init(struct vmemdev_guest *guest, size_t guest_size,
 		       const struct vmemdev_guest_config *config);
@@ -106,7 +106,8 @@ int vmemdev_guest_init(struct vmemdev_guest *guest, size_t guest_size,
  * Put another table in the place of the present one, as a whole. A ring that is no
  * longer in guest memory puts its device into DEVICE_NEEDS_RESET when the device next
  * looks at that queue. Work that a balloon's host has put off in memory that goes away
- * must have ended (balloon.h, VMEMDEV_LATER).
+ * must have ended (balloon.h, VMEMDEV_LATER); what its tracks hold of it is forgotten by
+ * vmemdev_balloon_forget().
  * returns: as vmemdev_guest_init(); on error the old table stays. VMEMDEV_E_STATE
  * if the object was set up without a table.
  */

@@ -90,7 +90,14 @@ struct vmemdev_linux_ram_config {
 	                        * guest sees as busy, instead of the first touch; Linux 5.14 */
 	bool keep;             /* never discard it (VMEMDEV_REGION_KEEP): pinned for a
 	                        * device (VFIO), holding data that must last */
-	uint8_t pad_[4];       /* zero */
+	bool guarded;          /* a memory device's region: nothing of it can be touched
+	                        * (mprotect) but what is plugged; a touch is a SIGSEGV, of a
+	                        * vCPU a KVM_RUN that fails with EFAULT. Each plugged run takes
+	                        * two of the process's mappings (vm.max_map_count, 65530), and
+	                        * the guest chooses the runs: have no more than some 20,000
+	                        * blocks. Set unplugged_inaccessible in the device. Not for
+	                        * shared ANONYMOUS */
+	uint8_t pad_[3];       /* zero */
 };
 
 /** Most stretches in one memory. */
@@ -103,8 +110,8 @@ struct vmemdev_linux_ram {
 	                   * gpa does, so that KVM can map huge pages */
 	int fd;           /* to hand to other processes; -1: ANONYMOUS */
 	uint32_t backing; /* enum vmemdev_linux_backing */
-	bool shared, populate, keep;
-	uint8_t pad_[5];
+	bool shared, populate, keep, guarded;
+	uint8_t pad_[4];
 };
 
 /** What was done since init. Counters wrap. */
@@ -113,6 +120,7 @@ struct vmemdev_linux_counts {
 	uint64_t madvise;
 	uint64_t fallocate;
 	uint64_t populate;        /* madvise calls that bring memory */
+	uint64_t protect;         /* mprotect calls on guarded stretches */
 	uint64_t bytes;           /* given back, whether pages were there or not */
 	uint64_t bytes_left;      /* asked to be given back, but left alone: parts of pages,
 	                           * and memory marked to be kept */
@@ -219,7 +227,9 @@ const struct vmemdev_balloon_ops *vmemdev_linux_balloon_ops(void);
 /**
  * Ops whose ctx is a struct vmemdev_linux_memory: unplug discards; plug brings the pages
  * of stretches marked populate, or answers VMEMDEV_E_BUSY where memory is short, having
- * brought nothing. returns: never NULL; lives for ever
+ * brought nothing. Of guarded stretches, plug opens the ranges and unplug shuts them; a
+ * host that loads a device's record calls plug for each run of vmemdev_mem_next().
+ * returns: never NULL; lives for ever
  */
 const struct vmemdev_mem_ops *vmemdev_linux_mem_ops(void);
 

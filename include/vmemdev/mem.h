@@ -14,11 +14,18 @@
  * see unplug). A request changes all of its blocks or none.
  *
  * Resets: a device reset keeps every block (5.15.5.2); vmemdev_device_system_reset()
- * unplugs them (5.15.6.2).
+ * unplugs them (5.15.6.2). A platform that resets its devices when it wakes from sleep
+ * uses vmemdev_device_reset() then, never the other: with PERSISTENT_SUSPEND the guest
+ * relies on finding its blocks as they were.
+ *
+ * Order of a change: the host brings memory (plug), listeners agree, the bitmap records
+ * it, the host and then the guest are told. Taking away: the host's unplug, listeners,
+ * bitmap, host, guest. What is refused on the way is undone, and the guest told BUSY.
  *
  * Bounds: a unit of budget pays for one request. A request costs a step for each 64
  * blocks that it names; unplug-all, when something is plugged, one for each 64 blocks of
- * the usable region and each plugged run.
+ * the usable region and each plugged run. Each listener is told of each run once, and what
+ * that costs is the listener's: choose blocks that keep the runs of a region few.
  *
  * Features: IN_ORDER is offered; device.features_on may add ACCESS_PLATFORM.
  *
@@ -43,6 +50,7 @@ extern "C" {
 /** Feature bits (5.15.3), as bit masks. */
 #define VMEMDEV_MEM_F_ACPI_PXM (UINT64_C(1) << 0)
 #define VMEMDEV_MEM_F_UNPLUGGED_INACCESSIBLE (UINT64_C(1) << 1)
+#define VMEMDEV_MEM_F_PERSISTENT_SUSPEND (UINT64_C(1) << 2)
 
 /**
  * The host's side. Called only inside vmemdev_device_run(), vmemdev_mem_complete() and
@@ -51,8 +59,9 @@ extern "C" {
  * Each returns 0; a negative VMEMDEV_E_*, and then must have changed nothing: the
  * guest is answered BUSY and tries again much later (Linux: 50 seconds); or
  * VMEMDEV_LATER: vmemdev_mem_complete() with the same @token will say how it ended,
- * the guest waits, and @ranges stays as it is. A system reset cannot wait: there
- * VMEMDEV_LATER counts as VMEMDEV_E_BUSY, and the work must not go on.
+ * the guest waits, and @ranges stays as it is. A system reset cannot wait, nor can the
+ * unplug that takes back what a listener has refused: there VMEMDEV_LATER counts as
+ * VMEMDEV_E_BUSY, and the work must not go on.
  */
 struct vmemdev_mem_ops {
 	/**
@@ -63,7 +72,9 @@ struct vmemdev_mem_ops {
 		    uint64_t token);
 	/**
 	 * Take @ranges away: their contents are lost. Merged, ascending. Until this
-	 * has succeeded the blocks still count as plugged; a host must have ended other
+	 * has succeeded the blocks still count as plugged, and devices may read and
+	 * write there: work that is put off must not shut the memory before the thread
+	 * that completes it does; a host must have ended other
 	 * work of its own there (balloon.h, VMEMDEV_LATER). When
 	 * everything is unplugged at once and the plugged runs are more than
 	 * VMEMDEV_MEM_RANGES, the last range covers all that remain and the
@@ -76,21 +87,52 @@ struct vmemdev_mem_ops {
 	void (*plugged)(void *ctx, uint64_t bytes);
 };
 
+/**
+ * Someone besides the host's ops who must follow which blocks are plugged: memory slots,
+ * a passed-through device, migration, a dump. Told of each change before the guest is,
+ * from the same places as the ops. Callbacks must not listen or unlisten. The struct is
+ * the caller's and is linked into the device while it listens.
+ */
+struct vmemdev_mem_listener {
+	/**
+	 * @ranges, whole blocks, ascending, are about to be plugged; the host's plug has
+	 * succeeded. returns: 0, or a negative VMEMDEV_E_*: refused, with nothing
+	 * changed; then those that agreed before get unplug, and so does the host, and
+	 * the guest is answered BUSY. Required.
+	 */
+	int (*plug)(void *ctx, const struct vmemdev_range *ranges, uint32_t count);
+	/**
+	 * @ranges are not plugged any more: the host's unplug has succeeded, or a plug is
+	 * undone. Cannot be refused. Required.
+	 */
+	void (*unplug)(void *ctx, const struct vmemdev_range *ranges, uint32_t count);
+	void *ctx;
+	struct vmemdev_mem_listener *next_;
+};
+
 /** Zero it, set what you need. Init copies it; what it points to is borrowed. */
 struct vmemdev_mem_config {
 	uint32_t struct_size;  /* sizeof(struct vmemdev_mem_config) */
 	uint16_t node;         /* ACPI proximity domain; 0 is shown without has_node */
 	bool has_node;         /* offer ACPI_PXM */
+	bool persistent_suspend; /* offer PERSISTENT_SUSPEND: see Resets above */
 	/**
 	 * Unplugged memory cannot even be read: refuse drivers that do not accept
 	 * UNPLUGGED_INACCESSIBLE, which is always offered (5.15.5.2).
 	 */
 	bool unplugged_inaccessible;
+	uint8_t pad_[7];       /* zero */
 	uint64_t addr;         /* start of the region, a multiple of block_size, where no
 	                        * other memory is; Linux wants a multiple of its memory
 	                        * block, 128 MiB to 2 GiB */
 	uint64_t region_size;  /* bytes, a multiple of block_size, above 0 */
 	uint64_t block_size;   /* a power of two; 2 MiB suits most hosts */
+	/**
+	 * The largest piece that the guest adds in one request, of which it can name
+	 * 65535 blocks: Linux's memory block. 0 means 128 MiB; x86-64 guests with more
+	 * than 64 GiB use up to 2 GiB, and then blocks of 64 KiB are the smallest.
+	 */
+	uint64_t guest_block;
 	/**
 	 * How far beyond the requested size the guest may reach for blocks, in
 	 * bytes; rounded up to blocks. 0 means 256 MiB, twice Linux's memory block.
@@ -124,6 +166,7 @@ struct vmemdev_mem {
 	struct vmemdev_held held_;
 	struct vmemdev_mem_counts counts_;
 	const struct vmemdev_mem_ops *ops_;
+	struct vmemdev_mem_listener *listeners_;
 	void *ctx_;
 	uint64_t *bitmap_;                /* a set bit is a plugged block */
 	uint64_t addr_, region_size_, usable_, requested_, plugged_, slack_;
@@ -135,7 +178,8 @@ struct vmemdev_mem {
 	uint8_t inaccessible_;
 	uint8_t waiting_;                 /* the host answered LATER */
 	uint8_t orphan_;                  /* ...and the guest has reset since */
-	uint8_t pad_[5];
+	uint8_t admitted_;                /* loaded: such a request was already checked */
+	uint8_t pad_[4];
 };
 
 /**
@@ -148,8 +192,8 @@ size_t vmemdev_mem_bitmap_words(uint64_t region_size, uint64_t block_size);
  * Prepare @mem, all blocks unplugged; @mem_size is the caller's sizeof(*mem).
  * Calls nothing.
  * returns: 0; VMEMDEV_E_ABI; VMEMDEV_E_INVAL (a required pointer is NULL, padding is
- * not 0), VMEMDEV_E_SIZE (block_size, region_size, slack, queue_size, or the region
- * passes 2^64),
+ * not 0), VMEMDEV_E_SIZE (block_size, region_size, slack, queue_size, the region
+ * reaches 2^64, or guest_block is more than 65535 blocks),
  * VMEMDEV_E_ALIGN (addr), VMEMDEV_E_NOSPC (bitmap_words), VMEMDEV_E_FEATURE. On
  * error @mem and the bitmap are unchanged.
  */
@@ -187,6 +231,22 @@ void vmemdev_mem_get_counts(const struct vmemdev_mem *mem, struct vmemdev_mem_co
  */
 bool vmemdev_mem_next(const struct vmemdev_mem *mem, uint64_t from, bool plugged,
 		      struct vmemdev_range *run);
+
+/**
+ * Tell @listener of every change from now on; each plugged run is replayed to it first.
+ * Before the guest runs, or between calls on the device.
+ * returns: 0; what @listener answered when it refused a run, after it was told to unplug
+ * those before; VMEMDEV_E_INVAL for a NULL; VMEMDEV_E_STATE if it listens already, or
+ * inside a callback
+ */
+int vmemdev_mem_listen(struct vmemdev_mem *mem, struct vmemdev_mem_listener *listener);
+
+/**
+ * Stop telling @listener, which is told to unplug what is plugged.
+ * returns: 0; VMEMDEV_E_INVAL for a NULL; VMEMDEV_E_STATE if it does not listen, or
+ * inside a callback
+ */
+int vmemdev_mem_unlisten(struct vmemdev_mem *mem, struct vmemdev_mem_listener *listener);
 
 /**
  * The work that a callback answered with VMEMDEV_LATER has ended; @result is what

@@ -12,6 +12,8 @@
 #include <vmemdev/device.h>
 #include <vmemdev/guest.h>
 #include <vmemdev/mem.h>
+#include <vmemdev/mem_resize.h>
+#include <vmemdev/mem_slots.h>
 #include <vmemdev/mmio.h>
 #include <vmemdev/virtqueue.h>
 

@@ -56,6 +56,15 @@ static uint64_t ones(uint64_t word)
 	return word * UINT64_C(0x0101010101010101) >> 56;
 }
 
+uint64_t bitmap_count(const uint64_t *bits, uint64_t first, uint64_t end)
+{
+	uint64_t sum = 0;
+
+	for (uint64_t bit = first; bit < end; bit = (bit | 63) + 1)
+		sum += ones(bits[bit >> 6] & mask_of(bit, end));
+	return sum;
+}
+
 uint64_t bitmap_change(uint64_t *bits, uint64_t first, uint64_t end, bool value)
 {
 	uint64_t changed, sum = 0;

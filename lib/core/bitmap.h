@@ -15,7 +15,10 @@ uint64_t bitmap_run_end(const uint64_t *bits, uint64_t first, uint64_t end, bool
 /* Give the bits [first, end) the value @value. */
 void bitmap_fill(uint64_t *bits, uint64_t first, uint64_t end, bool value);
 
-/* The same. Returns how many bits had the other value. */
+/* How many of the bits [first, end) are set. */
+uint64_t bitmap_count(const uint64_t *bits, uint64_t first, uint64_t end);
+
+/* As bitmap_fill(). Returns how many bits had the other value. */
 uint64_t bitmap_change(uint64_t *bits, uint64_t first, uint64_t end, bool value);
 
 #endif

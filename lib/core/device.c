@@ -146,7 +146,7 @@ void device_config_changed(struct vmemdev_device *dev)
 }
 
 /* Refusing VERSION_1 or ACCESS_PLATFORM would make every address mean something else. */
-static bool features_ok(const struct vmemdev_device *dev)
+bool device_features_ok(const struct vmemdev_device *dev)
 {
 	uint64_t required = VMEMDEV_F_VERSION_1 | (dev->offered_ & VMEMDEV_F_ACCESS_PLATFORM);
 
@@ -157,15 +157,18 @@ static bool features_ok(const struct vmemdev_device *dev)
 	return dev->class_->features_ok == NULL || dev->class_->features_ok(dev, dev->accepted_);
 }
 
-/* Queues may have been filled before DRIVER_OK, and their kicks came too early (3.1.1). */
+void device_kick_all(struct vmemdev_device *dev)
+{
+	for (uint16_t i = 0; i < dev->vq_count_; i++)
+		vmemdev_device_kick(dev, i);
+}
+
 static void start(struct vmemdev_device *dev)
 {
 	if (dev->class_->start != NULL)
 		dev->class_->start(dev);
-	for (uint16_t i = 0; i < dev->vq_count_; i++) {
-		if (dev->vqs_[i].enabled_)
-			dev->kicked_ |= (uint32_t)bit(i);
-	}
+	/* Queues may have been filled before DRIVER_OK, and their kicks came too early. */
+	device_kick_all(dev);
 	if (dev->config_held_) {
 		dev->config_held_ = 0;
 		config_interrupt(dev);
@@ -183,7 +186,7 @@ void vmemdev_device_set_status(struct vmemdev_device *dev, uint8_t status)
 		return;
 	}
 	added = status & DRIVER_BITS & (uint8_t)~dev->status_;
-	if ((added & VMEMDEV_STATUS_FEATURES_OK) && !features_ok(dev))
+	if ((added & VMEMDEV_STATUS_FEATURES_OK) && !device_features_ok(dev))
 		added &= (uint8_t)~VMEMDEV_STATUS_FEATURES_OK;
 	if (!((dev->status_ | added) & VMEMDEV_STATUS_FEATURES_OK))
 		added &= (uint8_t)~VMEMDEV_STATUS_DRIVER_OK;
@@ -355,16 +358,18 @@ int vmemdev_device_queue_stop(struct vmemdev_device *dev, uint16_t queue,
 		return VMEMDEV_E_STATE;
 	if (vq->broken_ != 0)
 		return vq->broken_;
-	dev->inside_ = 1;
-	if (dev->class_->queue_reset != NULL)
-		dev->class_->queue_reset(dev, queue);
+	err = dev->class_->queue_stop(dev, queue);
+	if (err != 0)
+		return err;
 	/* What is staged has overwritten its descriptors, if packed: nobody can take it again. */
+	dev->inside_ = 1;
 	err = device_publish(dev, queue);
 	dev->inside_ = 0;
 	if (err != 0)
 		return err;
 	vq_rewound(vq, state);
-	vmemdev_device_queue_reset(dev, queue);
+	vmemdev_vq_reset(vq);
+	dev->kicked_ &= ~(uint32_t)bit(queue);
 	return 0;
 }
 

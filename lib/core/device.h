@@ -13,7 +13,10 @@
 /* Room for the largest configuration space. */
 #define DEVICE_CONFIG_MAX 64
 
-/* Members may be NULL where the type has nothing to do, but for process. */
+struct record_in;
+struct record_out;
+
+/* Members may be NULL where the type has nothing to do, but for process, queue_stop, save and load. */
 struct vmemdev_class {
 	uint32_t id;
 	uint32_t config_size; /* at most DEVICE_CONFIG_MAX */
@@ -37,10 +40,22 @@ struct vmemdev_class {
 	int (*process)(struct vmemdev_device *dev, uint16_t queue, uint32_t *budget);
 	/* Forget what was taken from @queue; its ring is reset afterwards. */
 	void (*queue_reset)(struct vmemdev_device *dev, uint16_t queue);
+	/*
+	 * Forget what was taken from @queue and not pushed; the driver goes on later and
+	 * does not notice. Returns 0, or VMEMDEV_E_STATE if the host is at work for it.
+	 */
+	int (*queue_stop)(struct vmemdev_device *dev, uint16_t queue);
 	/* Back to what a new driver expects; queue_reset was called for each queue. */
 	void (*reset)(struct vmemdev_device *dev);
 	/* Whether host work is outstanding. */
 	bool (*waiting)(const struct vmemdev_device *dev);
+	/* Whether save() can tell all. NULL: always. */
+	bool (*savable)(const struct vmemdev_device *dev);
+	/* Most bytes that save() writes; what it writes; and that read again, checked. */
+	size_t (*save_size)(const struct vmemdev_device *dev);
+	void (*save)(const struct vmemdev_device *dev, struct record_out *out);
+	/* Returns 0, VMEMDEV_E_RECORD or VMEMDEV_E_MISMATCH. */
+	int (*load)(struct vmemdev_device *dev, struct record_in *in);
 	/* Back to power-on, after reset. Returns 0 or an error; NULL: nothing to do. */
 	int (*system_reset)(struct vmemdev_device *dev);
 	/* Shared memory region @id. NULL: there is none. */
@@ -67,6 +82,12 @@ bool device_live(const struct vmemdev_device *dev);
 
 /* The configuration space has changed: notify the driver, now or at DRIVER_OK. */
 void device_config_changed(struct vmemdev_device *dev);
+
+/* Whether the accepted features will do (2.2). */
+bool device_features_ok(const struct vmemdev_device *dev);
+
+/* Look at each enabled queue in the next run. */
+void device_kick_all(struct vmemdev_device *dev);
 
 /* Publish what was pushed on @queue and interrupt if wanted. Returns 0 or an error. */
 int device_publish(struct vmemdev_device *dev, uint16_t queue);

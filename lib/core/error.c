@@ -24,6 +24,14 @@ const char *vmemdev_strerror(int err)
 		return "memory regions overlap or are not in ascending order";
 	case VMEMDEV_E_FEATURE:
 		return "a feature was asked for that this device cannot keep";
+	case VMEMDEV_E_REACH:
+		return "guest memory lies beyond what this device can name (a balloon: 16 TiB)";
+	case VMEMDEV_E_RECORD:
+		return "a saved record is damaged, cut off, or no record of this kind";
+	case VMEMDEV_E_VERSION:
+		return "a saved record is of a newer version than this library can read";
+	case VMEMDEV_E_MISMATCH:
+		return "a saved record is of another device, or of one configured otherwise";
 	case VMEMDEV_E_GUEST_RING:
 		return "guest fault: a ring index or ring address is impossible";
 	case VMEMDEV_E_GUEST_CHAIN:

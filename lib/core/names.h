@@ -7,6 +7,10 @@
  * there they carry the library's prefix. tests/checks/symbols.py sees that none is
  * missing here.
  */
+#define balloon_assign_roles vmemdev_i_balloon_assign_roles
+#define balloon_load vmemdev_i_balloon_load
+#define balloon_save vmemdev_i_balloon_save
+#define balloon_save_size vmemdev_i_balloon_save_size
 #define batch_end_run vmemdev_i_batch_end_run
 #define batch_flush vmemdev_i_batch_flush
 #define batch_forget vmemdev_i_batch_forget
@@ -14,6 +18,7 @@
 #define batch_process vmemdev_i_batch_process
 #define batch_take vmemdev_i_batch_take
 #define bitmap_change vmemdev_i_bitmap_change
+#define bitmap_count vmemdev_i_bitmap_count
 #define bitmap_fill vmemdev_i_bitmap_fill
 #define bitmap_run_end vmemdev_i_bitmap_run_end
 #define chain_at_end vmemdev_i_chain_at_end
@@ -22,7 +27,9 @@
 #define device_check vmemdev_i_device_check
 #define device_config_changed vmemdev_i_device_config_changed
 #define device_fail vmemdev_i_device_fail
+#define device_features_ok vmemdev_i_device_features_ok
 #define device_init vmemdev_i_device_init
+#define device_kick_all vmemdev_i_device_kick_all
 #define device_live vmemdev_i_device_live
 #define device_publish vmemdev_i_device_publish
 #define free_read vmemdev_i_free_read
@@ -38,15 +45,33 @@
 #define hint_reset vmemdev_i_hint_reset
 #define inhibit_catch_up vmemdev_i_inhibit_catch_up
 #define inhibit_reset vmemdev_i_inhibit_reset
+#define listeners_plug vmemdev_i_listeners_plug
+#define listeners_unplug vmemdev_i_listeners_unplug
+#define mem_load vmemdev_i_mem_load
+#define mem_save vmemdev_i_mem_save
+#define mem_save_size vmemdev_i_mem_save_size
 #define packed_finish vmemdev_i_packed_finish
 #define packed_parts vmemdev_i_packed_parts
 #define packed_pop vmemdev_i_packed_pop
 #define packed_publish vmemdev_i_packed_publish
+#define packed_restage vmemdev_i_packed_restage
 #define packed_size_ok vmemdev_i_packed_size_ok
 #define packed_used vmemdev_i_packed_used
 #define packed_wants_notify vmemdev_i_packed_wants_notify
 #define pages_inflate vmemdev_i_pages_inflate
 #define pages_read vmemdev_i_pages_read
+#define record_bits_size vmemdev_i_record_bits_size
+#define record_get16 vmemdev_i_record_get16
+#define record_get32 vmemdev_i_record_get32
+#define record_get64 vmemdev_i_record_get64
+#define record_get8 vmemdev_i_record_get8
+#define record_get_bits vmemdev_i_record_get_bits
+#define record_get_upto vmemdev_i_record_get_upto
+#define record_put16 vmemdev_i_record_put16
+#define record_put32 vmemdev_i_record_put32
+#define record_put64 vmemdev_i_record_put64
+#define record_put8 vmemdev_i_record_put8
+#define record_put_bits vmemdev_i_record_put_bits
 #define split_parts vmemdev_i_split_parts
 #define split_pop vmemdev_i_split_pop
 #define split_publish vmemdev_i_split_publish
@@ -61,7 +86,11 @@
 #define track_take vmemdev_i_track_take
 #define tracks_check vmemdev_i_tracks_check
 #define tracks_clear vmemdev_i_tracks_clear
+#define tracks_load vmemdev_i_tracks_load
+#define tracks_save vmemdev_i_tracks_save
+#define tracks_save_size vmemdev_i_tracks_save_size
 #define vq_break vmemdev_i_vq_break
+#define vq_restage vmemdev_i_vq_restage
 #define vq_rewound vmemdev_i_vq_rewound
 
 #endif

@@ -146,6 +146,17 @@ void packed_publish(struct vmemdev_vq *vq)
 	vq->next_used_ = step(vq, vq->next_used_, vq->staged_, &vq->used_wrap_);
 }
 
+bool packed_restage(struct vmemdev_vq *vq, uint16_t staged, uint16_t first_flags)
+{
+	uint16_t flags = vq->used_wrap_ ? FLAG_AVAIL | FLAG_USED : 0;
+
+	if ((first_flags & ~DESC_WRITE) != flags)
+		return false;
+	vq->first_flags_ = first_flags;
+	vq->next_avail_ = step(vq, vq->next_used_, staged, &vq->avail_wrap_);
+	return true;
+}
+
 bool packed_wants_notify(const struct vmemdev_vq *vq)
 {
 	uint32_t event = guest_load32(vq->driver_);

@@ -254,6 +254,20 @@ void vq_rewound(const struct vmemdev_vq *vq, struct vmemdev_vq_state *state)
 	state->used_wrap = vq->used_wrap_;
 }
 
+bool vq_restage(struct vmemdev_vq *vq, uint16_t staged, uint16_t first_flags)
+{
+	if (staged == 0)
+		return first_flags == 0;
+	if (staged > vq->size_)
+		return false;
+	if (!vq->packed_)
+		vq->next_avail_ = vq->seen_avail_ = (uint16_t)(vq->next_used_ + staged);
+	else if (!packed_restage(vq, staged, first_flags))
+		return false;
+	vq->staged_ = vq->busy_ = staged;
+	return true;
+}
+
 /* Whether these positions could have come from a queue of @size entries in this format. */
 static bool positions_possible(const struct vmemdev_vq_state *state, uint32_t size, bool packed)
 {

@@ -33,6 +33,7 @@ int packed_pop(struct vmemdev_vq *vq, struct vmemdev_chain *chain);
 int packed_finish(struct vmemdev_vq *vq, const struct vmemdev_chain *chain);
 void packed_used(struct vmemdev_vq *vq, uint16_t id, uint32_t len, uint16_t slots);
 void packed_publish(struct vmemdev_vq *vq);
+bool packed_restage(struct vmemdev_vq *vq, uint16_t staged, uint16_t first_flags);
 bool packed_wants_notify(const struct vmemdev_vq *vq);
 
 /* virtqueue.c: note that the guest broke the ring; returns @err. */
@@ -40,6 +41,9 @@ int vq_break(struct vmemdev_vq *vq, int err);
 
 /* The positions at which everything used so far is done, and nothing else was taken. */
 void vq_rewound(const struct vmemdev_vq *vq, struct vmemdev_vq_state *state);
+
+/* In a queue just loaded, have @staged positions be staged. Returns whether that can be. */
+bool vq_restage(struct vmemdev_vq *vq, uint16_t staged, uint16_t first_flags);
 
 /* chain.c: put @chain at descriptor @first of the ring itself. */
 void chain_start(struct vmemdev_chain *chain, struct vmemdev_vq *vq, uint16_t first);

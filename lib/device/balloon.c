@@ -46,26 +46,32 @@ static uint32_t gapless(uint32_t roles)
 	return indices;
 }
 
+void balloon_assign_roles(struct vmemdev_balloon *b, bool without_gaps)
+{
+	uint32_t roles = optional_roles(b->device_.accepted_);
+	uint8_t queue = FIRST_OPTIONAL;
+
+	b->gapless_ = without_gaps;
+	memset(b->roles_, ROLE_NONE, sizeof(b->roles_));
+	b->roles_[ROLE_INFLATE] = ROLE_INFLATE;
+	b->roles_[ROLE_DEFLATE] = ROLE_DEFLATE;
+	for (uint8_t role = FIRST_OPTIONAL; role < ROLE_NONE; role++) {
+		if (roles & 1u << role)
+			b->roles_[without_gaps ? queue++ : role] = role;
+	}
+}
+
 /* Which numbering the driver follows shows in the queues that it has enabled (AMB-01). */
 static void start(struct vmemdev_device *dev)
 {
-	struct vmemdev_balloon *b = balloon_of(dev);
-	uint32_t roles = optional_roles(dev->accepted_), enabled = 0, without_gaps = gapless(roles);
-	uint32_t queue = FIRST_OPTIONAL;
+	uint32_t roles = optional_roles(dev->accepted_), indices = gapless(roles), enabled = 0;
 
 	for (uint16_t i = 0; i < QUEUES; i++) {
-		b->roles_[i] = i < FIRST_OPTIONAL || (roles & 1u << i) ? (uint8_t)i : ROLE_NONE;
 		if (vmemdev_device_queue_enabled(dev, i))
 			enabled |= 1u << i;
 	}
-	if ((enabled & roles) == roles || (enabled & without_gaps) != without_gaps)
-		return;
-	for (uint8_t role = ROLE_STATS; role < ROLE_NONE; role++) {
-		if (roles & 1u << role)
-			b->roles_[queue++] = role;
-	}
-	for (; queue < QUEUES; queue++)
-		b->roles_[queue] = ROLE_NONE;
+	balloon_assign_roles(balloon_of(dev),
+			     (enabled & roles) != roles && (enabled & indices) == indices);
 }
 
 static int process(struct vmemdev_device *dev, uint16_t queue, uint32_t *budget)
@@ -102,6 +108,33 @@ static void queue_reset(struct vmemdev_device *dev, uint16_t queue)
 	batch_forget(b);
 }
 
+/* Whether nothing is left to be told of what was named in buffers that are staged. */
+static bool settled(const struct vmemdev_balloon *b)
+{
+	return !b->waiting_ && b->run_first_ >= b->run_end_;
+}
+
+static int queue_stop(struct vmemdev_device *dev, uint16_t queue)
+{
+	struct vmemdev_balloon *b = balloon_of(dev);
+
+	if (b->queue_ == queue && !settled(b))
+		return VMEMDEV_E_STATE;
+	if (b->roles_[queue] == ROLE_STATS)
+		b->stats_has_ = 0;
+	if (b->queue_ == queue)
+		batch_forget(b);
+	return 0;
+}
+
+/* Work that was put off counts as failed by whoever loads; what was not even asked cannot. */
+static bool savable(const struct vmemdev_device *dev)
+{
+	const struct vmemdev_balloon *b = (const struct vmemdev_balloon *)dev;
+
+	return b->run_first_ >= b->run_end_;
+}
+
 static void set_actual(struct vmemdev_balloon *b, uint32_t pages)
 {
 	if (pages == b->actual_)
@@ -124,6 +157,7 @@ static void reset(struct vmemdev_device *dev)
 	inhibit_reset(b);
 	hint_reset(b);
 	set_actual(b, 0);
+	b->gapless_ = 0;
 	memset(b->roles_, ROLE_NONE, sizeof(b->roles_));
 }
 
@@ -195,7 +229,12 @@ static const struct vmemdev_class class = {
 	.start = start,
 	.process = process,
 	.queue_reset = queue_reset,
+	.queue_stop = queue_stop,
 	.reset = reset,
+	.savable = savable,
+	.save_size = balloon_save_size,
+	.save = balloon_save,
+	.load = balloon_load,
 	.system_reset = system_reset,
 };
 
@@ -300,7 +339,7 @@ int vmemdev_balloon_set_target(struct vmemdev_balloon *balloon, uint64_t bytes)
 	if (bytes % VMEMDEV_BALLOON_PAGE != 0)
 		return VMEMDEV_E_ALIGN;
 	if (bytes > 0 && guest_reaches(balloon->device_.guest_, VMEMDEV_BALLOON_GPA_MAX))
-		return VMEMDEV_E_SIZE;
+		return VMEMDEV_E_REACH;
 	pages = (uint32_t)(bytes >> PAGE_SHIFT);
 	if (pages == balloon->target_)
 		return 0;

@@ -8,6 +8,9 @@
  */
 #include "device/balloon_parts.h"
 
+/* Stretches of memory looked at for one unit of budget, and as many for each run. */
+#define PIECES 256
+
 static int call_host(struct vmemdev_balloon *b, uint64_t pages)
 {
 	const struct vmemdev_balloon_ops *ops = b->ops_;
@@ -123,6 +126,9 @@ int batch_end_run(struct vmemdev_balloon *b)
 	bool discardable;
 
 	while (b->run_first_ < b->run_end_) {
+		if (b->pieces_ == 0)
+			return VMEMDEV_LATER;
+		b->pieces_--;
 		/* Room first, as a track must not be told twice of the same pages. */
 		if (b->range_count_ == b->range_max_ && tell_host(b) == VMEMDEV_LATER)
 			return VMEMDEV_LATER;
@@ -156,9 +162,14 @@ int batch_take(struct vmemdev_balloon *b, uint64_t first, uint64_t end)
 	return 0;
 }
 
+/* Ranges are told in the run that found them to be memory; the rest of a run may wait. */
 int batch_flush(struct vmemdev_balloon *b)
 {
-	return batch_end_run(b) == VMEMDEV_LATER ? VMEMDEV_LATER : tell_host(b);
+	int left = batch_end_run(b);
+
+	if (b->waiting_ || tell_host(b) == VMEMDEV_LATER)
+		return VMEMDEV_LATER;
+	return left;
 }
 
 int batch_give_back(struct vmemdev_balloon *b)
@@ -238,7 +249,11 @@ int batch_process(struct vmemdev_balloon *b, uint16_t queue, uint32_t *budget)
 		return 1;
 	b->batch_ = 1;
 	b->queue_ = queue;
-	if (b->behind_ && batch_role(b) == ROLE_INFLATE)
+	b->pieces_ = PIECES * ((uint64_t)*budget + 1);
+	/* A run that was left over has its turn first. */
+	if (b->run_first_ < b->run_end_ && batch_end_run(b) == VMEMDEV_LATER)
+		left = 1;
+	if (left == 0 && b->behind_ && batch_role(b) == ROLE_INFLATE)
 		left = inhibit_catch_up(b, budget);
 	if (left == 0 && !b->waiting_)
 		left = gather(b, budget);
@@ -247,14 +262,7 @@ int batch_process(struct vmemdev_balloon *b, uint16_t queue, uint32_t *budget)
 	err = settle(b);
 	if (err != 0)
 		return err;
-	return b->waiting_ ? 0 : left;
-}
-
-/* What queues had to say while the host was busy was put off: look at them again. */
-static void kick_all(struct vmemdev_balloon *b)
-{
-	for (uint16_t i = 0; i < b->device_.vq_count_; i++)
-		vmemdev_device_kick(&b->device_, i);
+	return b->waiting_ ? 0 : left || b->batch_;
 }
 
 void batch_forget(struct vmemdev_balloon *b)
@@ -268,7 +276,8 @@ void batch_forget(struct vmemdev_balloon *b)
 	if (b->waiting_) {
 		b->waiting_ = 0;
 		b->ops_->cancel(b->ctx_, b->token_);
-		kick_all(b);
+		/* What queues had to say while the host was busy was put off. */
+		device_kick_all(&b->device_);
 	}
 }
 
@@ -281,6 +290,6 @@ int vmemdev_balloon_complete(struct vmemdev_balloon *balloon, uint64_t token, in
 	balloon->waiting_ = 0;
 	balloon->range_count_ = 0;
 	balloon->counts_.host_failures += result != 0;
-	kick_all(balloon);
+	device_kick_all(&balloon->device_);
 	return 0;
 }

@@ -112,6 +112,9 @@ void hint_reset(struct vmemdev_balloon *b)
 
 static void show_command(struct vmemdev_balloon *b, uint32_t command)
 {
+	/* What was hinted and not told yet was hinted under another command. */
+	if (b->batch_ && batch_role(b) == ROLE_HINT)
+		b->run_end_ = b->run_first_;
 	b->command_ = command;
 	device_config_changed(&b->device_);
 }

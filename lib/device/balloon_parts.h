@@ -55,14 +55,14 @@ int batch_process(struct vmemdev_balloon *b, uint16_t queue, uint32_t *budget);
 
 /*
  * Move the run of page numbers into ranges_. Returns 0, or VMEMDEV_LATER with what is
- * left of the run still in place.
+ * left of the run still in place: the host is busy, or the run's work is used up.
  */
 int batch_end_run(struct vmemdev_balloon *b);
 
 /* Make the pages [first, end) part of the run, or VMEMDEV_LATER with nothing taken. */
 int batch_take(struct vmemdev_balloon *b, uint64_t first, uint64_t end);
 
-/* Tell the host all that is gathered. Returns 0 or VMEMDEV_LATER. */
+/* Tell the host all that is gathered. Returns 0, or VMEMDEV_LATER as batch_end_run(). */
 int batch_flush(struct vmemdev_balloon *b);
 
 /* The chain is read: give it back, to be seen by the driver with the batch. */
@@ -128,6 +128,22 @@ void track_take(const struct vmemdev_balloon_track *track, const struct vmemdev_
 /* The first run of given pages in [gpa, end) of @track; len 0 if there is none. */
 struct vmemdev_range track_given(const struct vmemdev_balloon_track *track, uint64_t gpa,
 				 uint64_t end);
+
+/* Their part of a record; see balloon_state.c. */
+size_t tracks_save_size(const struct vmemdev_balloon *b);
+void tracks_save(const struct vmemdev_balloon *b, struct record_out *out);
+int tracks_load(struct vmemdev_balloon *b, struct record_in *in, bool tracked);
+
+/* --- balloon.c --- */
+
+/* What the queues are for, with the accepted features and this numbering. */
+void balloon_assign_roles(struct vmemdev_balloon *b, bool gapless);
+
+/* --- balloon_state.c: members of the class --- */
+
+size_t balloon_save_size(const struct vmemdev_device *dev);
+void balloon_save(const struct vmemdev_device *dev, struct record_out *out);
+int balloon_load(struct vmemdev_device *dev, struct record_in *in);
 
 /* Cut @range inwards to multiples of 1 << @shift; its len may become 0. */
 static inline void cut_inwards(struct vmemdev_range *range, uint32_t shift)

@@ -5,7 +5,7 @@
  * that no guest can make the device search. Smaller host pages lie within a word.
  */
 #include "core/bitmap.h"
-#include "core/libc.h"
+#include "core/record.h"
 #include "device/balloon_parts.h"
 
 #define WORD_SHIFT (PAGE_SHIFT + 6) /* memory that a word of bits stands for */
@@ -61,13 +61,19 @@ int tracks_check(const struct vmemdev_balloon_track *tracks, uint32_t count)
 	return 0;
 }
 
+/* Words that are zero are not written: a host's untouched pages stay untouched. */
 void tracks_clear(struct vmemdev_balloon *b)
 {
 	const struct vmemdev_balloon_track *track = b->tracks_;
+	uint64_t count;
 
-	for (uint32_t i = 0; i < b->track_count_; i++, track++)
-		memset(track->words, 0,
-		       8 * (size_t)vmemdev_balloon_track_words(track->len, track->frame_shift));
+	for (uint32_t i = 0; i < b->track_count_; i++, track++) {
+		count = vmemdev_balloon_track_words(track->len, track->frame_shift);
+		for (uint64_t word = 0; word < count; word++) {
+			if (track->words[word] != 0)
+				track->words[word] = 0;
+		}
+	}
 	b->tracked_ = 0;
 }
 
@@ -204,4 +210,66 @@ bool vmemdev_balloon_given(const struct vmemdev_balloon *balloon, uint64_t gpa,
 			return true;
 	}
 	return false;
+}
+
+size_t tracks_save_size(const struct vmemdev_balloon *b)
+{
+	size_t size = 0;
+
+	for (uint32_t i = 0; i < b->track_count_; i++)
+		size += 20 + record_bits_size(bit_words(b->tracks_[i].len));
+	return size;
+}
+
+void tracks_save(const struct vmemdev_balloon *b, struct record_out *out)
+{
+	const struct vmemdev_balloon_track *track = b->tracks_;
+
+	record_put32(out, b->tracked_ ? b->track_count_ : 0);
+	for (uint32_t i = 0; b->tracked_ && i < b->track_count_; i++, track++) {
+		record_put64(out, track->gpa);
+		record_put64(out, track->len);
+		record_put32(out, track->frame_shift);
+		record_put_bits(out, track->words, bit_words(track->len));
+	}
+}
+
+/* Count anew what bits are set. Returns whether none lies beyond the track's end. */
+static bool count_all(const struct vmemdev_balloon_track *track)
+{
+	uint64_t bits = track->len >> PAGE_SHIFT, all = bit_words(track->len) * 64;
+	uint64_t pages = UINT64_C(1) << (track->frame_shift - PAGE_SHIFT), next;
+	uint64_t *set = track->words + bit_words(track->len);
+
+	for (uint64_t first = 0; counted(track) && first < bits; first = next) {
+		next = first + pages;
+		set[first / pages] = bitmap_count(track->words, first, next);
+	}
+	return bitmap_run_end(track->words, bits, all, false) == all;
+}
+
+int tracks_load(struct vmemdev_balloon *b, struct record_in *in, bool tracked)
+{
+	const struct vmemdev_balloon_track *track = b->tracks_;
+	uint32_t count = record_get32(in), shift;
+	uint64_t gpa, len;
+
+	if (tracked != (count > 0) || (tracked && !accepted(b, VMEMDEV_BALLOON_F_MUST_TELL_HOST)))
+		return VMEMDEV_E_RECORD;
+	if (count > 0 && count != b->track_count_)
+		return VMEMDEV_E_MISMATCH;
+	b->tracked_ = tracked;
+	for (uint32_t i = 0; i < count; i++, track++) {
+		gpa = record_get64(in);
+		len = record_get64(in);
+		shift = record_get32(in);
+		if (in->bad)
+			break;
+		if (gpa != track->gpa || len != track->len || shift != track->frame_shift)
+			return VMEMDEV_E_MISMATCH;
+		record_get_bits(in, track->words, bit_words(len));
+		if (in->bad || !count_all(track))
+			return VMEMDEV_E_RECORD;
+	}
+	return in->bad ? VMEMDEV_E_RECORD : 0;
 }

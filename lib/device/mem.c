@@ -3,12 +3,9 @@
  * The memory device (VIRTIO 1.4, 5.15): one request at a time, checked against the
  * block bitmap, done by the host, then recorded, then answered.
  */
-#include "core/bitmap.h"
 #include "core/config.h"
-#include "core/device.h"
-#include "core/guest.h"
-
-#include <vmemdev/mem.h>
+#include "core/libc.h"
+#include "device/mem_parts.h"
 
 enum {
 	QUEUES = 1,
@@ -33,27 +30,13 @@ enum {
 };
 
 static const uint64_t default_slack = UINT64_C(256) << 20;
+static const uint64_t default_guest_block = UINT64_C(128) << 20;
 
 struct request {
 	uint16_t type;
 	uint64_t addr;
 	uint16_t blocks;
 };
-
-/* Blocks [first, end) of the region. */
-struct span {
-	uint64_t first, end;
-};
-
-static struct vmemdev_mem *mem_of(struct vmemdev_device *dev)
-{
-	return (struct vmemdev_mem *)dev;
-}
-
-static uint64_t bytes(const struct vmemdev_mem *m, uint64_t blocks)
-{
-	return blocks << m->block_shift_;
-}
 
 /* How far the guest may reach while @requested is asked of it: AMB-18 in our rulings. */
 static uint64_t usable_for(const struct vmemdev_mem *m, uint64_t requested)
@@ -67,7 +50,7 @@ static uint64_t usable_for(const struct vmemdev_mem *m, uint64_t requested)
 static bool find_span(const struct vmemdev_mem *m, const struct request *req, struct span *span)
 {
 	uint64_t offset = req->addr - m->addr_;
-	uint64_t usable = m->usable_ >> m->block_shift_;
+	uint64_t usable = usable_blocks(m);
 
 	if (req->addr < m->addr_ || (offset & (bytes(m, 1) - 1)) != 0 || req->blocks == 0)
 		return false;
@@ -83,30 +66,11 @@ static bool all_are(const struct vmemdev_mem *m, struct span span, bool plugged)
 	return bitmap_run_end(m->bitmap_, span.first, span.end, plugged) == span.end;
 }
 
-static struct vmemdev_range range_of(const struct vmemdev_mem *m, struct span span)
-{
-	struct vmemdev_range range = { m->addr_ + bytes(m, span.first),
-				       bytes(m, span.end - span.first) };
-
-	return range;
-}
-
-/* The next run of blocks in the state @plugged within [from, end). */
-static bool next_run(const struct vmemdev_mem *m, uint64_t from, uint64_t end, bool plugged,
-		     struct span *run)
-{
-	run->first = bitmap_run_end(m->bitmap_, from, end, !plugged);
-	if (run->first == end)
-		return false;
-	run->end = bitmap_run_end(m->bitmap_, run->first, end, plugged);
-	return true;
-}
-
 /* All plugged runs, the last range covering what does not fit (see mem.h). */
 static uint32_t plugged_ranges(struct vmemdev_mem *m)
 {
-	/* Beyond the usable region nothing is plugged, nor is there if the sum is 0. */
-	uint64_t end = m->plugged_ > 0 ? m->usable_ >> m->block_shift_ : 0;
+	/* If the sum is 0, there is nothing to look for. */
+	uint64_t end = m->plugged_ > 0 ? usable_blocks(m) : 0;
 	struct span run = { 0, 0 }, hull;
 	uint32_t count = 0;
 
@@ -134,7 +98,7 @@ static void record(struct vmemdev_mem *m, uint16_t type, struct span span)
 		m->plugged_ -= bytes(m, span.end - span.first);
 	} else {
 		if (revoked)
-			bitmap_fill(m->bitmap_, 0, m->usable_ >> m->block_shift_, false);
+			bitmap_fill(m->bitmap_, 0, usable_blocks(m), false);
 		m->plugged_ = 0;
 		/* The one moment at which the usable region may shrink (5.15.4.2). */
 		m->usable_ = usable_for(m, m->requested_);
@@ -166,24 +130,45 @@ static int ask_host(struct vmemdev_mem *m, uint16_t type, struct span span)
 	return op(m->ctx_, m->ranges_, count, m->token_);
 }
 
-/* Change the blocks of a request. Returns the response type, or HELD. */
-static uint16_t change(struct vmemdev_mem *m, uint16_t type, struct span span)
+/* A listener refused what the host has brought: the host is to take it away again. */
+static void undo_plug(struct vmemdev_mem *m)
 {
-	int result = ask_host(m, type, span);
+	m->counts_.host_calls++;
+	m->token_++;
+	m->counts_.host_failures += m->ops_->unplug(m->ctx_, m->ranges_, 1, m->token_) != 0;
+}
 
-	if (result == VMEMDEV_LATER) {
-		m->waiting_ = 1;
-		m->request_ = type;
-		m->first_ = span.first;
-		m->blocks_ = span.end - span.first;
-		return HELD;
+/* The host has answered @result. Returns the response type. */
+static uint16_t settle(struct vmemdev_mem *m, uint16_t type, struct span span, int result)
+{
+	const struct span all = { 0, usable_blocks(m) };
+
+	if (result == 0 && type == REQ_PLUG && listeners_plug(m, span) != 0) {
+		undo_plug(m);
+		result = VMEMDEV_E_HOST;
 	}
 	if (result != 0) {
 		m->counts_.host_failures++;
 		return RESP_BUSY;
 	}
+	if (type != REQ_PLUG)
+		listeners_unplug(m, type == REQ_UNPLUG_ALL ? all : span);
 	record(m, type, span);
 	return RESP_ACK;
+}
+
+/* Change the blocks of a request. Returns the response type, or HELD. */
+static uint16_t change(struct vmemdev_mem *m, uint16_t type, struct span span)
+{
+	int result = ask_host(m, type, span);
+
+	if (result != VMEMDEV_LATER)
+		return settle(m, type, span, result);
+	m->waiting_ = 1;
+	m->request_ = type;
+	m->first_ = span.first;
+	m->blocks_ = span.end - span.first;
+	return HELD;
 }
 
 static uint16_t state_of(const struct vmemdev_mem *m, struct span span)
@@ -191,6 +176,13 @@ static uint16_t state_of(const struct vmemdev_mem *m, struct span span)
 	if (all_are(m, span, true))
 		return STATE_PLUGGED;
 	return all_are(m, span, false) ? STATE_UNPLUGGED : STATE_MIXED;
+}
+
+/* Whether this plug was waiting for the host when the device was saved. */
+static bool was_admitted(const struct vmemdev_mem *m, struct span span)
+{
+	return m->admitted_ && m->request_ == REQ_PLUG && m->first_ == span.first &&
+	       m->blocks_ == span.end - span.first;
 }
 
 /*
@@ -214,7 +206,8 @@ static uint16_t serve(struct vmemdev_mem *m, const struct request *req, uint16_t
 	if (!all_are(m, span, req->type == REQ_UNPLUG))
 		return RESP_ERROR;
 	/* The guest may hold more than is requested of it now: no difference is taken. */
-	if (req->type == REQ_PLUG && m->plugged_ + bytes(m, span.end - span.first) > m->requested_)
+	if (req->type == REQ_PLUG && !was_admitted(m, span) &&
+	    m->plugged_ + bytes(m, span.end - span.first) > m->requested_)
 		return RESP_NACK;
 	return change(m, req->type, span);
 }
@@ -298,6 +291,7 @@ static int serve_one(struct vmemdev_mem *m)
 		return got;
 	if (got > 0)
 		response = serve(m, &req, &state);
+	m->admitted_ = 0;
 	if (response == HELD)
 		return 1;
 	got = answer(m, req.type, response, state);
@@ -329,12 +323,26 @@ static void queue_reset(struct vmemdev_device *dev, uint16_t queue)
 	struct vmemdev_mem *m = mem_of(dev);
 
 	(void)queue;
+	m->admitted_ = 0;
 	m->orphan_ = m->waiting_;
+}
+
+static int queue_stop(struct vmemdev_device *dev, uint16_t queue)
+{
+	(void)queue;
+	/* Work that goes on would be done twice when its request is taken again. */
+	return mem_of(dev)->waiting_ ? VMEMDEV_E_STATE : 0;
 }
 
 static bool waiting(const struct vmemdev_device *dev)
 {
-	return ((const struct vmemdev_mem *)dev)->waiting_;
+	return const_mem_of(dev)->waiting_;
+}
+
+/* Work whose request is gone could not be asked for again by whoever loads. */
+static bool savable(const struct vmemdev_device *dev)
+{
+	return !const_mem_of(dev)->orphan_;
 }
 
 /* 5.15.6.2: here, and only here, blocks are unplugged without a request. */
@@ -344,17 +352,14 @@ static int system_reset(struct vmemdev_device *dev)
 	const struct span all = { 0, 0 };
 	int result = ask_host(m, REQ_UNPLUG_ALL, all);
 
-	if (result != 0) {
-		m->counts_.host_failures++;
-		return result < 0 ? result : VMEMDEV_E_BUSY;
-	}
-	record(m, REQ_UNPLUG_ALL, all);
-	return 0;
+	if (settle(m, REQ_UNPLUG_ALL, all, result) == RESP_ACK)
+		return 0;
+	return result < 0 ? result : VMEMDEV_E_BUSY;
 }
 
 static void config_read(const struct vmemdev_device *dev, uint8_t *config)
 {
-	const struct vmemdev_mem *m = (const struct vmemdev_mem *)dev;
+	const struct vmemdev_mem *m = const_mem_of(dev);
 
 	store_le64(config, bytes(m, 1));
 	store_le16(config + 8, m->node_);
@@ -367,7 +372,7 @@ static void config_read(const struct vmemdev_device *dev, uint8_t *config)
 
 static bool features_ok(const struct vmemdev_device *dev, uint64_t accepted)
 {
-	const struct vmemdev_mem *m = (const struct vmemdev_mem *)dev;
+	const struct vmemdev_mem *m = const_mem_of(dev);
 
 	return !m->inaccessible_ || (accepted & VMEMDEV_MEM_F_UNPLUGGED_INACCESSIBLE);
 }
@@ -386,7 +391,12 @@ static const struct vmemdev_class class = {
 	.features_ok = features_ok,
 	.process = process,
 	.queue_reset = queue_reset,
+	.queue_stop = queue_stop,
 	.waiting = waiting,
+	.savable = savable,
+	.save_size = mem_save_size,
+	.save = mem_save,
+	.load = mem_load,
 	.system_reset = system_reset,
 };
 
@@ -418,10 +428,19 @@ size_t vmemdev_mem_bitmap_words(uint64_t region_size, uint64_t block_size)
 
 static int check_config(const struct vmemdev_mem_config *config)
 {
+	uint64_t guest_block = config->guest_block != 0 ? config->guest_block : default_guest_block;
+
 	if (config->ops == NULL || config->ops->unplug == NULL || config->bitmap == NULL)
 		return VMEMDEV_E_INVAL;
+	for (size_t i = 0; i < sizeof(config->pad_); i++) {
+		if (config->pad_[i] != 0)
+			return VMEMDEV_E_INVAL;
+	}
+	/* Linux cuts the number of blocks to 16 bits without a look. */
 	if (!sizes_ok(config->region_size, config->block_size) ||
-	    config->region_size - 1 > UINT64_MAX - config->addr ||
+	    guest_block > VMEMDEV_MEM_REGION_MAX ||
+	    (guest_block - 1) / 65535 >= config->block_size ||
+	    config->region_size > UINT64_MAX - config->addr ||
 	    config->slack > VMEMDEV_MEM_REGION_MAX)
 		return VMEMDEV_E_SIZE;
 	if ((config->addr & (config->block_size - 1)) != 0)
@@ -452,6 +471,8 @@ int vmemdev_mem_init(struct vmemdev_mem *mem, size_t mem_size,
 
 	if (given.has_node)
 		features |= VMEMDEV_MEM_F_ACPI_PXM;
+	if (given.persistent_suspend)
+		features |= VMEMDEV_MEM_F_PERSISTENT_SUSPEND;
 	memset(mem, 0, sizeof(*mem));
 	device_init(&mem->device_, &class, &given.device, features, mem->vqs_, QUEUES, 1);
 	mem->ops_ = given.ops;
@@ -543,6 +564,7 @@ int vmemdev_mem_complete(struct vmemdev_mem *mem, uint64_t token, int result)
 	struct vmemdev_device *dev = &mem->device_;
 	struct span span = { mem->first_, mem->first_ + mem->blocks_ };
 	uint8_t orphan = mem->orphan_;
+	uint16_t response;
 	int err;
 
 	if (result > 0)
@@ -552,12 +574,9 @@ int vmemdev_mem_complete(struct vmemdev_mem *mem, uint64_t token, int result)
 	dev->inside_ = 1;
 	mem->waiting_ = 0;
 	mem->orphan_ = 0;
-	if (result == 0)
-		record(mem, mem->request_, span);
-	else
-		mem->counts_.host_failures++;
+	response = settle(mem, mem->request_, span, result);
 	if (!orphan && device_live(dev)) {
-		err = answer(mem, mem->request_, result == 0 ? RESP_ACK : RESP_BUSY, 0);
+		err = answer(mem, mem->request_, response, 0);
 		if (err == 0)
 			err = device_publish(dev, REQUEST_QUEUE);
 		if (err != 0)

@@ -230,8 +230,8 @@ static int map_pages(struct vmemdev_linux_memory *memory,
 	host = reserve(ram);
 	if (host == MAP_FAILED)
 		return refused(memory, ram, errno, "reserving address space");
-	ram->host =
-		mmap(host, size, PROT_READ | PROT_WRITE, flags, ram->fd, (off_t)ram->file_offset);
+	ram->host = mmap(host, size, config->guarded ? PROT_NONE : PROT_READ | PROT_WRITE, flags,
+			 ram->fd, (off_t)ram->file_offset);
 	if (ram->host != MAP_FAILED) {
 		if (!config->transparent_huge || madvise(host, size, MADV_HUGEPAGE) == 0)
 			return 0;

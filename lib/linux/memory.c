@@ -50,6 +50,7 @@ void memory_count(struct vmemdev_linux_memory *memory, const struct vmemdev_linu
 	counts->madvise += more->madvise;
 	counts->fallocate += more->fallocate;
 	counts->populate += more->populate;
+	counts->protect += more->protect;
 	counts->bytes += more->bytes;
 	counts->bytes_left += more->bytes_left;
 	unlock(memory);
@@ -132,6 +133,13 @@ static int check_values(struct vmemdev_linux_memory *memory,
 				   ": set it to "
 				   "VMEMDEV_LINUX_USUAL, SHARED or PRIVATE",
 				   c->gpa, c->mapping);
+	if (c->guarded && c->backing == VMEMDEV_LINUX_ANONYMOUS &&
+	    c->mapping == VMEMDEV_LINUX_SHARED)
+		return memory_fail(memory, VMEMDEV_E_INVAL, 0,
+				   "guest memory at 0x%" PRIx64
+				   ": guarded is set with shared ANONYMOUS memory, which cannot be "
+				   "discarded once it is shut: take MEMFD",
+				   c->gpa);
 	if (!all_zero(c->pad_, sizeof(c->pad_)))
 		return memory_fail(memory, VMEMDEV_E_INVAL, 0,
 				   "guest memory at 0x%" PRIx64
@@ -275,6 +283,7 @@ int vmemdev_linux_add_ram(struct vmemdev_linux_memory *memory,
 			  (given.mapping == VMEMDEV_LINUX_USUAL &&
 			   given.backing != VMEMDEV_LINUX_ANONYMOUS),
 		.populate = given.populate,
+		.guarded = given.guarded,
 		.keep = given.keep,
 	};
 	err = ram_map(memory, &given, &ram);

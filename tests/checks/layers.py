@@ -18,7 +18,8 @@ import common
 # Public headers by layer. A header that is not here may be included by nobody.
 PUBLIC = {
     "base": "pub-core", "guest": "pub-core", "virtqueue": "pub-core", "device": "pub-core",
-    "balloon": "pub-device", "mem": "pub-device", "pmem": "pub-device",
+    "balloon": "pub-device", "mem": "pub-device", "mem_resize": "pub-device",
+    "mem_slots": "pub-device", "pmem": "pub-device",
     "mmio": "pub-transport", "pci": "pub-transport",
     "linux": "pub-linux",
     "vmemdev": "umbrella",

@@ -545,6 +545,46 @@ static void BAL_REP_02_a_long_buffer_is_read_by_budget(void **state)
 	assert_true(came_back(rig));
 }
 
+/*
+ * One range over memory of which every second page is plugged: the work of a run is bounded,
+ * and a device that is saved or stopped has told all or says that it has not.
+ */
+/* shows: BAL-REP-05 HOST-BAL-13 */
+static void HOST_BAL_13_a_range_over_many_holes_is_taken_by_budget(void **state)
+{
+	enum { PIECES = 65536 };
+	static uint64_t odd[PIECES / 64];
+	const struct guest_region region = {.gpa = SPARE_GPA, .len = PIECES * PAGE};
+	const struct vmemdev_range range = {SPARE_GPA, PIECES * PAGE};
+	struct rig *rig = *state;
+	struct vmemdev_balloon_counts before, counts;
+	struct vmemdev_vq_state at;
+	uint32_t runs = 0;
+	int left;
+
+	memset(odd, 0x55, sizeof(odd));
+	rig_show_spare(rig, &region, 1);
+	rig->table[1].blocks = odd;
+	rig->table[1].block_shift = 12;
+	vmemdev_guest_changed(&rig->memory.guest);
+	ranges_post(rig, REPORTQ, &range, 1);
+	drv_kick(rig, REPORTQ);
+	do {
+		vmemdev_balloon_get_counts(&rig->balloon, &before);
+		left = rig_step(rig, 1);
+		vmemdev_balloon_get_counts(&rig->balloon, &counts);
+		assert_true(counts.ranges - before.ranges <= 512);
+		assert_true(counts.host_calls - before.host_calls <= 3);
+		if (left > 0 && runs == 0)
+			assert_int_equal(vmemdev_device_queue_stop(rig->dev, REPORTQ, &at),
+					 VMEMDEV_E_STATE);
+		runs++;
+	} while (left > 0);
+	assert_true(runs >= PIECES / 512);
+	assert_true(counts.pages_reported == PIECES / 2);
+	assert_int_equal(drv_used_count(rig, REPORTQ), 1);
+}
+
 static void short_ranges_are_left_alone(void **state)
 {
 	struct rig *rig = *state;
@@ -831,6 +871,7 @@ int main(void)
 		TEST_RINGS(BAL_REP_02_the_host_is_told_before_the_report_is_acknowledged, setup),
 		TEST_RINGS(BAL_REP_02_a_report_waits_for_work_that_the_host_has_put_off, setup),
 		TEST_ALL(BAL_REP_02_a_reset_calls_the_hosts_work_off, setup),
+		TEST_RINGS(HOST_BAL_13_a_range_over_many_holes_is_taken_by_budget, setup),
 		TEST_ALL(BAL_REP_03_nothing_is_dropped_that_must_read_as_poison, setup),
 		TEST_RINGS(BAL_REP_04_reported_memory_is_memory_at_once, setup),
 		TEST_RINGS(BAL_REP_05_odd_ranges_are_cut_inwards, setup),

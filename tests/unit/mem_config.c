@@ -200,6 +200,122 @@ static void MEM_INIT_01_inaccessible_memory_needs_a_driver_that_knows(void **sta
 					   VMEMDEV_MEM_F_UNPLUGGED_INACCESSIBLE));
 }
 
+/* shows: MEM-INIT-04 */
+static void MEM_INIT_04_PERSISTENT_SUSPEND_is_offered_where_the_host_says_so(void **state)
+{
+	struct rig *rig = *state;
+	struct vmemdev_mem_config config;
+
+	rig_mem_config(rig, &config);
+	config.persistent_suspend = true;
+	rig_make_mem(rig, &config);
+	assert_true(guest_driver_offered(&rig->driver) & VMEMDEV_MEM_F_PERSISTENT_SUSPEND);
+	drv_start(rig, VMEMDEV_MEM_F_PERSISTENT_SUSPEND);
+	drv_reset(rig);
+	drv_start(rig, 0); /* it may be left */
+}
+
+/* shows: MEM-INIT-04 */
+static void MEM_INIT_04_PERSISTENT_SUSPEND_is_no_promise_of_other_hosts(void **state)
+{
+	struct rig *rig = *state;
+
+	assert_false(guest_driver_offered(&rig->driver) & VMEMDEV_MEM_F_PERSISTENT_SUSPEND);
+	assert_false(guest_driver_negotiate(&rig->driver, VMEMDEV_F_VERSION_1 |
+					    VMEMDEV_MEM_F_PERSISTENT_SUSPEND));
+}
+
+/* A platform that resets its devices on the way out of sleep: by call, or by the driver. */
+/* shows: MEM-OP-07 MEM-INIT-02 */
+static void MEM_OP_07_a_wake_up_reset_keeps_every_block(void **state)
+{
+	struct rig *rig = *state;
+	struct vmemdev_mem_config config;
+	uint8_t before[64], after[64];
+
+	rig_mem_config(rig, &config);
+	config.persistent_suspend = true;
+	rig_make_mem(rig, &config);
+	drv_start(rig, VMEMDEV_MEM_F_PERSISTENT_SUSPEND);
+	mem_want(rig, 20 * MEM_BLOCK);
+	mem_expect(rig, GUEST_MEM_PLUG, BLOCK(3), 6, GUEST_MEM_ACK);
+	mem_expect(rig, GUEST_MEM_PLUG, BLOCK(12), 2, GUEST_MEM_ACK);
+	guest_driver_config_read(&rig->driver, 0, before, sizeof(before));
+	host_forget(rig);
+	for (uint32_t sleep = 0; sleep < 3; sleep++) {
+		vmemdev_device_reset(rig->dev);
+		assert_int_equal(guest_driver_status(&rig->driver), 0);
+		drv_reset(rig);
+		drv_start(rig, VMEMDEV_MEM_F_PERSISTENT_SUSPEND);
+		guest_driver_config_read(&rig->driver, 0, after, sizeof(after));
+		assert_memory_equal(before, after, sizeof(before));
+		for (uint32_t block = 0; block < 20; block++)
+			assert_int_equal(mem_ask(rig, GUEST_MEM_STATE, BLOCK(block), 1).state,
+					 (block >= 3 && block < 9) || block == 12 || block == 13
+						 ? GUEST_MEM_PLUGGED : GUEST_MEM_UNPLUGGED);
+	}
+	assert_int_equal(rig->host.count, 0);
+	mem_expect(rig, GUEST_MEM_UNPLUG, BLOCK(3), 6, GUEST_MEM_ACK);
+}
+
+/* First and last block of a device, whose region ends where it may at the most. */
+static void check_geometry(struct rig *rig, uint64_t addr, uint64_t size, uint64_t block)
+{
+	const uint64_t last = addr + (size - block);
+	struct vmemdev_mem_config config;
+	struct vmemdev_range run;
+
+	rig_mem_config(rig, &config);
+	config.addr = addr;
+	config.region_size = size;
+	config.block_size = block;
+	config.slack = VMEMDEV_MEM_REGION_MAX;
+	config.bitmap_words = vmemdev_mem_bitmap_words(size, block);
+	config.bitmap = malloc(config.bitmap_words * sizeof(uint64_t));
+	assert_non_null(config.bitmap);
+	rig_make_mem(rig, &config);
+	drv_start(rig, 0);
+	assert_true(field(rig, MEM_CFG_BLOCK) == block);
+	assert_true(field(rig, MEM_CFG_ADDR) == addr);
+	assert_true(field(rig, MEM_CFG_REGION) == size && field(rig, MEM_CFG_USABLE) == size);
+	mem_want(rig, size);
+	mem_expect(rig, GUEST_MEM_PLUG, addr, 1, GUEST_MEM_ACK);
+	mem_expect(rig, GUEST_MEM_PLUG, last, 2, GUEST_MEM_ERROR);
+	if (size > block) {
+		mem_expect(rig, GUEST_MEM_PLUG, last, 1, GUEST_MEM_ACK);
+		assert_true(field(rig, MEM_CFG_PLUGGED) == 2 * block);
+	}
+	mem_expect(rig, GUEST_MEM_STATE, last + block, 1, GUEST_MEM_ERROR);
+	assert_true(vmemdev_mem_next(&rig->mem, last, true, &run));
+	assert_true(run.gpa == last && run.len == block);
+	mem_expect(rig, GUEST_MEM_UNPLUG, last, 1, GUEST_MEM_ACK);
+	mem_expect(rig, GUEST_MEM_UNPLUG_ALL, 0, 0, GUEST_MEM_ACK);
+	assert_true(vmemdev_mem_next(&rig->mem, 0, false, &run));
+	assert_true(run.gpa == addr && run.len == size);
+	guest_driver_close(&rig->driver);
+	free(config.bitmap);
+}
+
+/* shows: MEM-CFG-01 MEM-CFG-02 MEM-CFG-03 MEM-CFG-05 MEM-OP-12 */
+static void MEM_CFG_03_blocks_of_4_KiB_to_1_GiB_and_regions_to_64_TiB(void **state)
+{
+	struct rig *rig = *state;
+	uint64_t mark = guest_place_mark(&rig->memory);
+
+	for (uint32_t shift = 12; shift <= 30; shift++) {
+		const uint64_t block = UINT64_C(1) << shift;
+		/* as many blocks as make a bitmap of 1 MiB, or the largest region */
+		const uint64_t most = shift < 23 ? block << 23 : VMEMDEV_MEM_REGION_MAX;
+
+		check_geometry(rig, block, block, block);
+		check_geometry(rig, UINT64_C(1) << 40, 65 * block, block);
+		check_geometry(rig, VMEMDEV_MEM_REGION_MAX, most, block);
+		check_geometry(rig, UINT64_MAX - most - block + 1, most, block);
+		guest_place_release(&rig->memory, mark);
+	}
+	rig_make_mem(rig, NULL);
+}
+
 /* shows: MEM-OP-05 */
 static void MEM_OP_05_the_host_can_see_whether_unplugged_memory_must_be_readable(void **state)
 {
@@ -324,6 +440,13 @@ int main(void)
 		TEST_ALL(MEM_INIT_02_a_device_reset_keeps_every_block, rig_setup_mem_live),
 		TEST_BUSES(MEM_INIT_01_inaccessible_memory_needs_a_driver_that_knows,
 			   rig_setup_bare),
+		TEST_BUSES(MEM_INIT_04_PERSISTENT_SUSPEND_is_offered_where_the_host_says_so,
+			   rig_setup_bare),
+		TEST_BUSES(MEM_INIT_04_PERSISTENT_SUSPEND_is_no_promise_of_other_hosts,
+			   rig_setup_mem),
+		TEST_ALL(MEM_OP_07_a_wake_up_reset_keeps_every_block, rig_setup_bare),
+		TEST_ONCE(MEM_CFG_03_blocks_of_4_KiB_to_1_GiB_and_regions_to_64_TiB,
+			  rig_setup_bare),
 		TEST_BUSES(MEM_OP_05_the_host_can_see_whether_unplugged_memory_must_be_readable,
 			   rig_setup_mem),
 		TEST_BUSES(MEM_OP_06_a_system_reset_unplugs_everything, rig_setup_mem_live),

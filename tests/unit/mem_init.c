@@ -2,6 +2,8 @@
 /* vmemdev_mem_init: every configuration that must be refused, and by which name. */
 #include "device_rig.h"
 
+#include <stdio.h>
+
 #define ROW(field, value, err) SPOIL(struct vmemdev_mem_config, field, value, err)
 #define BIT(n) (UINT64_C(1) << (n))
 #define PATTERN UINT64_C(0x5a5a5a5a5a5a5a5a)
@@ -59,6 +61,8 @@ static void MEM_CFG_02_init_refuses_impossible_sizes(void **state)
 		ROW(addr, MEM_GPA + MEM_BLOCK / 2, VMEMDEV_E_ALIGN),
 		ROW(addr, UINT64_C(0xffffffffffff0000), VMEMDEV_E_SIZE),
 		ROW(slack, UINT64_MAX, VMEMDEV_E_SIZE),
+		ROW(guest_block, UINT64_C(4) << 30, VMEMDEV_E_SIZE),
+		ROW(guest_block, UINT64_MAX, VMEMDEV_E_SIZE),
 		ROW(bitmap_words, 0, VMEMDEV_E_NOSPC),
 		ROW(bitmap_words, 1, VMEMDEV_E_NOSPC),
 	};
@@ -75,6 +79,8 @@ static void FEAT_03_mem_init_names_each_bad_field(void **state)
 		ROW(bitmap, 0, VMEMDEV_E_INVAL),
 		ROW(ops, 0, VMEMDEV_E_INVAL),
 		ROW(device.guest, 0, VMEMDEV_E_INVAL),
+		ROW(pad_[0], 1, VMEMDEV_E_INVAL),
+		ROW(pad_[6], 1, VMEMDEV_E_INVAL),
 		ROW(device.pad_[1], 7, VMEMDEV_E_INVAL),
 		ROW(device.queue_size, 5, VMEMDEV_E_SIZE),
 		ROW(device.queue_size, 65535, VMEMDEV_E_SIZE),
@@ -106,6 +112,9 @@ static void mem_init_accepts_what_is_documented(void **state)
 		ROW(node, 0xffff, 0),
 		ROW(has_node, 1, 0),
 		ROW(unplugged_inaccessible, 1, 0),
+		ROW(persistent_suspend, 1, 0),
+		ROW(guest_block, 1, 0),
+		ROW(guest_block, UINT64_C(2) << 30, 0), /* 64 KiB are the smallest blocks then */
 		ROW(device.queue_size, 1, 0),
 		ROW(device.features_on, VMEMDEV_F_RING_PACKED | VMEMDEV_F_ACCESS_PLATFORM, 0),
 		ROW(device.features_off, VMEMDEV_F_IN_ORDER | VMEMDEV_F_RING_RESET, 0),
@@ -152,6 +161,41 @@ static void mem_init_checks_struct_sizes(void **state)
 	check_init(rig, &large.config, VMEMDEV_E_ABI, "larger, with something in the tail");
 }
 
+/*
+ * A guest names the blocks of its memory block in 16 bits, without a look (LNX-MEM-08): with
+ * blocks too small for that, it would plug less than it believes.
+ */
+/* shows: LNX-MEM-08 */
+static void LNX_MEM_08_a_guests_block_is_at_most_65535_blocks(void **state)
+{
+	struct rig *rig = *state;
+	struct vmemdev_mem_config config;
+	char what[64];
+
+	for (uint32_t shift = 12; shift <= 30; shift++) {
+		const uint64_t block = UINT64_C(1) << shift, most = block * 65535;
+		const struct {
+			uint64_t guest_block;
+			int err;
+		} rows[] = {
+			{0, 0}, {1, 0}, {block, 0}, {most - 1, 0}, {most, 0},
+			{most + 1, VMEMDEV_E_SIZE}, {most + block, VMEMDEV_E_SIZE},
+			{UINT64_C(128) << 20, 0},
+			{UINT64_C(2) << 30, shift < 16 ? VMEMDEV_E_SIZE : 0},
+		};
+
+		for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+			rig_mem_config(rig, &config);
+			config.addr = UINT64_C(1) << 40;
+			config.block_size = block;
+			config.region_size = 64 * block;
+			config.guest_block = rows[i].guest_block;
+			snprintf(what, sizeof(what), "blocks of 2^%u, row %u", shift, (unsigned)i);
+			check_init(rig, &config, rows[i].err, what);
+		}
+	}
+}
+
 static void mem_bitmap_words_is_one_bit_a_block(void **state)
 {
 	const uint64_t mib = UINT64_C(1) << 20;
@@ -180,6 +224,7 @@ int main(void)
 		TEST_ONCE(mem_init_accepts_what_is_documented, rig_setup_bare),
 		TEST_ONCE(mem_init_needs_unplug_and_its_pointers, rig_setup_bare),
 		TEST_ONCE(mem_init_checks_struct_sizes, rig_setup_bare),
+		TEST_ONCE(LNX_MEM_08_a_guests_block_is_at_most_65535_blocks, rig_setup_bare),
 		cmocka_unit_test(mem_bitmap_words_is_one_bit_a_block),
 	};
 

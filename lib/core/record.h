@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VMEMDEV_CORE_RECORD_H
+#define VMEMDEV_CORE_RECORD_H
+/*
+ * Writing and reading saved state: little-endian fields, one after another. Both ends keep
+ * the first failure, so that callers check once, at the end: a write that does not fit, a
+ * read beyond the end or of something that cannot be.
+ */
+#include "core/names.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct record_out {
+	uint8_t *at;
+	size_t left;
+	bool full;
+};
+
+struct record_in {
+	const uint8_t *at;
+	size_t left;
+	bool bad;
+};
+
+void record_put8(struct record_out *out, uint8_t value);
+void record_put16(struct record_out *out, uint16_t value);
+void record_put32(struct record_out *out, uint32_t value);
+void record_put64(struct record_out *out, uint64_t value);
+
+uint8_t record_get8(struct record_in *in);
+uint16_t record_get16(struct record_in *in);
+uint32_t record_get32(struct record_in *in);
+uint64_t record_get64(struct record_in *in);
+
+/* A number of which only 0 to @max are possible. */
+uint32_t record_get_upto(struct record_in *in, uint32_t max);
+
+/*
+ * Words of bits: runs of words that are all zeros or all ones take four bytes. At most
+ * record_bits_size() bytes. When reading fails, @words is partly overwritten.
+ */
+size_t record_bits_size(uint64_t count);
+void record_put_bits(struct record_out *out, const uint64_t *words, uint64_t count);
+void record_get_bits(struct record_in *in, uint64_t *words, uint64_t count);
+
+#endif
