@@ -2,6 +2,7 @@
 /* What all commands of the control socket need to read a request and to make an answer. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "answers.h"
 
@@ -18,6 +19,16 @@ void answer_add_text(struct json_object *object, const char *name, const char *t
 void answer_add_flag(struct json_object *object, const char *name, bool flag)
 {
 	json_object_object_add(object, name, json_object_new_boolean(flag));
+}
+
+void answer_add_progress(struct json_object *object,
+			 const struct vmemdev_mem_resize_progress *progress)
+{
+	answer_add_text(object, "state", resize_state_name(progress->state));
+	answer_add(object, "from", progress->from);
+	answer_add(object, "to", progress->to);
+	answer_add(object, "plugged", progress->plugged);
+	answer_add(object, "percent", progress->percent);
 }
 
 struct json_object *answer_number(const char *name, uint64_t value)
@@ -65,5 +76,21 @@ struct json_object *request_size(const struct request *request, uint64_t *size)
 	if (!size_parse(text, size))
 		return answer_error("size \"%s\": expected a size such as \"256M\" or 268435456",
 				    text);
+	return NULL;
+}
+
+struct json_object *request_seconds(const struct request *request, const char *name,
+				    uint32_t *seconds)
+{
+	const char *text = request_text(request, name);
+	uint64_t number;
+
+	if (!text)
+		return NULL;
+	if (!*text || text[strspn(text, "0123456789")] || !size_parse(text, &number) ||
+	    number > UINT32_MAX)
+		return answer_error("%s \"%s\": expected a number of seconds such as 5; 0 means "
+				    "never", name, text);
+	*seconds = (uint32_t)number;
 	return NULL;
 }

@@ -8,14 +8,12 @@
  */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sys/timerfd.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "vmm.h"
 
-#define REFILLS 10 /* a second, of what free page reporting is allowed */
-#define SECOND INT64_C(1000000000)
+#define REFILLS 10      /* a second, of what free page reporting is allowed */
+#define GIVEN_RUNS 1024 /* counted before others have their turn */
 
 /* ---- what the device asks of the host ---- */
 
@@ -51,8 +49,10 @@ static void unknown_stat(void *ctx, uint16_t tag, uint64_t value)
 	struct balloon *balloon = ctx;
 	struct unknown_stats *unknown = &balloon->unknown_next;
 
-	if (unknown->count == UNKNOWN_STATS_MAX)
+	if (unknown->count == UNKNOWN_STATS_MAX) {
+		unknown->dropped++;
 		return;
+	}
 	unknown->tags[unknown->count] = tag;
 	unknown->values[unknown->count++] = value;
 }
@@ -63,9 +63,15 @@ static uint64_t stats_arrived(void *ctx)
 	uint64_t now = (uint64_t)time(NULL);
 
 	balloon->unknown = balloon->unknown_next;
-	balloon->unknown_next.count = 0;
+	balloon->unknown_next = (struct unknown_stats){0};
 	control_number_event(balloon->vmm, "stats", balloon->slot->id, "last_update", now);
 	return now;
+}
+
+/* A set is read in one go: what is left of one that did not get to its end is of no use. */
+void balloon_ran(struct balloon *balloon)
+{
+	balloon->unknown_next = (struct unknown_stats){0};
 }
 
 static void actual(void *ctx, uint64_t bytes)
@@ -86,33 +92,20 @@ static const struct vmemdev_balloon_ops ops = {
 	.actual = actual,
 };
 
+/* Huge pages may have run out meanwhile: they are there before the guest is told. */
+static const struct vmemdev_balloon_ops huge_ops = {
+	.inflate = discard,
+	.deflate = huge_deflate,
+	.cancel = huge_cancel,
+	.report = discard,
+	.hint = hint,
+	.round = tell_round,
+	.stats = stats_arrived,
+	.unknown_stat = unknown_stat,
+	.actual = actual,
+};
+
 /* ---- clocks ---- */
-
-static void set_timer(const struct watch *timer, int64_t interval)
-{
-	struct timespec each = {.tv_sec = interval / SECOND, .tv_nsec = interval % SECOND};
-	struct itimerspec spec = {.it_interval = each, .it_value = each};
-
-	timerfd_settime(timer->fd, 0, &spec, NULL);
-}
-
-/* How often @timer has rung since it was last asked. */
-static uint64_t timer_rang(const struct watch *timer)
-{
-	uint64_t times;
-
-	return read(timer->fd, &times, sizeof(times)) == sizeof(times) ? times : 0;
-}
-
-static int add_timer(struct balloon *balloon, struct watch *timer, void (*ready)(void *ctx))
-{
-	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-
-	*timer = (struct watch){.fd = fd, .ready = ready, .ctx = balloon};
-	if (fd < 0 || loop_add(balloon->vmm, timer))
-		return fail("--balloon: the kernel has no timer for it");
-	return 0;
-}
 
 /* Without a driver there is nobody to ask, which is no mistake: the next time, perhaps. */
 static void poll_stats(void *ctx)
@@ -130,7 +123,8 @@ int balloon_poll_every(struct balloon *balloon, uint32_t seconds)
 {
 	if (!balloon->vmm->options.balloon.stats)
 		return VMEMDEV_E_FEATURE;
-	set_timer(&balloon->stats_timer, seconds * SECOND);
+	balloon->stats_period = seconds;
+	timer_set(&balloon->stats_timer, seconds * SECOND);
 	return 0;
 }
 
@@ -209,24 +203,43 @@ static int add_tracks(struct balloon *balloon, uint64_t frame)
 	return 0;
 }
 
+/*
+ * What is not remembered is lost to the host while discards are inhibited. So the default is to
+ * remember, unless the option says that the guest shall promise nothing.
+ */
+static uint64_t choose_frame(const struct balloon_option *option, uint64_t page)
+{
+	if (option->frame != FRAME_BY_PAGE)
+		return option->frame;
+	return option->must_tell_host == MUST_TELL_HOST_OFF ? 0 : page;
+}
+
+/* A file of backing=file may lie on hugetlbfs, which options.c cannot know. */
+static int check_page(const struct balloon_option *option, uint64_t page, uint64_t frame)
+{
+	if (page == VMEMDEV_BALLOON_PAGE ||
+	    (frame >= page && option->must_tell_host != MUST_TELL_HOST_OFF))
+		return 0;
+	return fail("--balloon: the RAM has pages of %" PRIu64 " bytes: expected a frame of at "
+		    "least that and must-tell-host=on, as by default, or nothing would be given "
+		    "back", page);
+}
+
 static int init_device(struct balloon *balloon)
 {
 	const struct balloon_option *option = &balloon->vmm->options.balloon;
-	uint64_t page = vmemdev_linux_ram_at(&balloon->vmm->memory, 0)->page_size;
-	bool large = page > VMEMDEV_BALLOON_PAGE;
-	uint64_t frame = option->frame != FRAME_BY_PAGE ? option->frame : large ? page : 0;
-	bool by_frame = frame || large;
+	uint64_t page = memory_page(balloon->vmm), frame = choose_frame(option, page);
 	struct vmemdev_balloon_config config = {
 		.struct_size = sizeof(config),
 		.range_count = VMEMDEV_BALLOON_RANGES,
 		.ranges = balloon->ranges,
 		.device = virtio_config(balloon->slot, &option->device),
-		.ops = &ops,
+		.ops = page > VMEMDEV_BALLOON_PAGE ? &huge_ops : &ops,
 		.ctx = balloon,
 		.report_min = option->report_min,
 		.deflate_on_oom = option->deflate_on_oom,
 		.must_tell_host = option->must_tell_host == MUST_TELL_HOST_BY_FRAME ?
-				  by_frame : option->must_tell_host != MUST_TELL_HOST_OFF,
+				  frame != 0 : option->must_tell_host != MUST_TELL_HOST_OFF,
 		.require_must_tell_host = option->must_tell_host == MUST_TELL_HOST_REQUIRED,
 		.stats = option->stats,
 		.hinting = option->hinting,
@@ -235,7 +248,7 @@ static int init_device(struct balloon *balloon)
 	};
 	int err;
 
-	if (add_tracks(balloon, frame))
+	if (check_page(option, page, frame) || add_tracks(balloon, frame))
 		return -1;
 	config.tracks = balloon->track_count ? balloon->tracks : NULL;
 	config.track_count = balloon->track_count;
@@ -249,13 +262,14 @@ int balloon_create(struct vmm *vmm)
 
 	balloon->vmm = vmm;
 	balloon->slot = virtio_new_slot(vmm, "balloon");
-	if (init_device(balloon) || add_timer(balloon, &balloon->stats_timer, poll_stats))
+	if (init_device(balloon) || timer_add(vmm, &balloon->stats_timer, poll_stats, balloon) ||
+	    huge_create_deflate(balloon))
 		return -1;
 	if (vmm->options.balloon.report_limit) {
-		if (add_timer(balloon, &balloon->report_timer, reports_due))
+		if (timer_add(vmm, &balloon->report_timer, reports_due, balloon))
 			return -1;
 		vmemdev_balloon_allow_reports(&balloon->device, 0);
-		set_timer(&balloon->report_timer, SECOND / REFILLS);
+		timer_set(&balloon->report_timer, SECOND / REFILLS);
 	}
 	return virtio_connect(balloon->slot, vmemdev_balloon_device(&balloon->device));
 }
@@ -284,12 +298,31 @@ const char *balloon_round_name(uint32_t round)
 	return round < sizeof(names) / sizeof(names[0]) ? names[round] : "unknown";
 }
 
-uint64_t balloon_given(const struct balloon *balloon)
+bool balloon_remembers(const struct balloon *balloon)
+{
+	const struct vmemdev_device *device = balloon->slot->device;
+	bool live = vmemdev_device_status(device) & VMEMDEV_STATUS_DRIVER_OK;
+	uint32_t features = live ? vmemdev_device_accepted(device, 0)
+				 : vmemdev_device_features(device, 0);
+
+	return balloon->track_count && (features & VMEMDEV_BALLOON_F_MUST_TELL_HOST);
+}
+
+/* A guest can give up every other page: nobody is to wait for all of these to be counted. */
+uint64_t balloon_given(struct balloon *balloon)
 {
 	struct vmemdev_range range;
 	uint64_t bytes = 0, gpa = 0;
+	bool more = true;
 
-	for (; vmemdev_balloon_given(&balloon->device, gpa, &range); gpa = range.gpa + range.len)
-		bytes += range.len;
+	while (more) {
+		pthread_mutex_lock(&balloon->vmm->lock);
+		for (int i = 0; i < GIVEN_RUNS && more; i++) {
+			more = vmemdev_balloon_given(&balloon->device, gpa, &range);
+			bytes += more ? range.len : 0;
+			gpa = more ? range.gpa + range.len : gpa;
+		}
+		pthread_mutex_unlock(&balloon->vmm->lock);
+	}
 	return bytes;
 }

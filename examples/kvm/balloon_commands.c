@@ -60,8 +60,11 @@ struct json_object *set_balloon(struct request *request)
 				    request_text(request, "size"), VMEMDEV_BALLOON_PAGE);
 	err = vmemdev_balloon_set_target(&vmm->balloon.device, size);
 	if (err)
-		return answer_error("size %s: %s: expected a guest with all its memory below 16T",
-				    request_text(request, "size"), vmemdev_strerror(err));
+		return answer_error("size %s: %s: the guest's memory ends at 0x%llx, but a balloon "
+				    "can only name what lies below 16T: expected less --memory, or "
+				    "--mem with addr= and size= that end below 16T",
+				    request_text(request, "size"), vmemdev_strerror(err),
+				    (unsigned long long)memory_top(vmm));
 	return answer_number("target", vmemdev_balloon_target(&vmm->balloon.device));
 }
 
@@ -85,20 +88,19 @@ static void add_unknown(struct json_object *answer, const struct unknown_stats *
 		snprintf(name, sizeof(name), "tag_%u", unknown->tags[i]);
 		answer_add(answer, name, unknown->values[i]);
 	}
+	if (unknown->dropped)
+		answer_add(answer, "tags_dropped", unknown->dropped);
 }
 
 /* In virsh's order. Its "actual" is the memory that is left beside the balloon. */
-struct json_object *balloon_stats(struct request *request)
+static struct json_object *statistics(const struct vmm *vmm)
 {
-	const struct vmm *vmm = request->vmm;
 	const struct balloon *balloon = &vmm->balloon;
-	struct json_object *answer = need_balloon(request);
 	uint64_t all = vmm->low_ram + vmm->high_ram + plugged(vmm), held;
 	struct vmemdev_balloon_counts counts;
 	struct vmemdev_balloon_stats stats;
+	struct json_object *answer;
 
-	if (answer)
-		return answer;
 	vmemdev_balloon_get_stats(&balloon->device, &stats);
 	vmemdev_balloon_get_counts(&balloon->device, &counts);
 	held = vmemdev_balloon_actual(&balloon->device); /* the guest's word: it may say too much */
@@ -112,9 +114,17 @@ struct json_object *balloon_stats(struct request *request)
 		add_unknown(answer, &balloon->unknown);
 	}
 	answer_add(answer, "rss", memory_process_rss() / KIB);
+	answer_add(answer, "hugetlb", memory_process_huge() / KIB);
 	answer_add(answer, "sets", counts.stats_sets);
 	answer_add_flag(answer, "pending", stats.pending);
 	return answer;
+}
+
+struct json_object *balloon_stats(struct request *request)
+{
+	struct json_object *answer = need_balloon(request);
+
+	return answer ? answer : statistics(request->vmm);
 }
 
 /* @option is what to start the VMM with; NULL: the command needs none. */
@@ -171,6 +181,8 @@ struct json_object *balloon_hint_step(struct request *request)
 
 	if (answer)
 		return answer;
+	if (!request->vmm->options.balloon.hinting)
+		return outcome(VMEMDEV_E_FEATURE, "hinting=on", NULL);
 	for (size_t i = 0; text && i < sizeof(steps) / sizeof(steps[0]); i++) {
 		if (!strcmp(text, steps[i].name))
 			return outcome(balloon_hint(&request->vmm->balloon, steps[i].step),
@@ -179,6 +191,18 @@ struct json_object *balloon_hint_step(struct request *request)
 				       "features");
 	}
 	return answer_error("step \"%s\": expected start, stop or done", text ? text : "");
+}
+
+/* How many inhibits there are, and whether what they hold up is made up for. */
+static struct json_object *inhibits(const struct balloon *balloon)
+{
+	struct json_object *answer = answer_number("inhibited", balloon->inhibited);
+
+	if (!balloon_remembers(balloon))
+		answer_add_text(answer, "note", "what is ballooned meanwhile will not be "
+				"discarded: that takes a frame and must-tell-host=on, as by "
+				"default, and a guest that accepts it");
+	return answer;
 }
 
 struct json_object *balloon_inhibit(struct request *request)
@@ -192,7 +216,8 @@ struct json_object *balloon_inhibit(struct request *request)
 	err = vmemdev_balloon_inhibit(&balloon->device);
 	if (err)
 		return outcome(err, NULL, "nothing");
-	return answer_number("inhibited", ++balloon->inhibited);
+	balloon->inhibited++;
+	return inhibits(balloon);
 }
 
 struct json_object *balloon_uninhibit(struct request *request)
@@ -206,12 +231,13 @@ struct json_object *balloon_uninhibit(struct request *request)
 	err = vmemdev_balloon_uninhibit(&balloon->device);
 	if (err)
 		return outcome(err, NULL, "an \"inhibit\" before, as discards are allowed");
-	return answer_number("inhibited", --balloon->inhibited);
+	balloon->inhibited--;
+	return inhibits(balloon);
 }
 
 /* ---- info ---- */
 
-struct json_object *balloon_info(const struct balloon *balloon)
+struct json_object *balloon_info(const struct balloon *balloon, uint64_t given)
 {
 	struct json_object *info = json_object_new_object();
 	uint32_t round = vmemdev_balloon_hint_round(&balloon->device);
@@ -238,6 +264,10 @@ struct json_object *balloon_info(const struct balloon *balloon)
 	answer_add_text(info, "round", balloon_round_name(round));
 	answer_add(info, "hinted", balloon->hinted);
 	answer_add(info, "inhibited", balloon->inhibited);
-	answer_add(info, "given", balloon_given(balloon));
+	answer_add_flag(info, "remembers", balloon_remembers(balloon));
+	answer_add(info, "given", given);
+	answer_add(info, "deflate_waits", huge_waiting(balloon));
+	answer_add(info, "stats_period", balloon->stats_period);
+	json_object_object_add(info, "stats", statistics(balloon->vmm));
 	return info;
 }

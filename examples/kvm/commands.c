@@ -1,64 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * The commands of the control socket but those of the balloon. They show a VMM author what
- * there is to steer and to watch on the devices: what is asked of the guest, and what it has
- * made of that.
+ * The commands of the control socket, but for those that are one device's alone
+ * (balloon_commands.c, mem_commands.c).
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "answers.h"
-
-static struct json_object *set_requested(struct request *request)
-{
-	const char *id = request_text(request, "id");
-	struct slot *slot = id ? virtio_slot(request->vmm, id) : NULL;
-	struct json_object *answer;
-	uint64_t size;
-	int err;
-
-	if (!slot || !slot->mem_option)
-		return answer_error("id \"%s\": expected that of a memory device, such as "
-				    "\"mem0\"; \"info\" lists them", id ? id : "");
-	answer = request_size(request, &size);
-	if (answer)
-		return answer;
-	err = vmemdev_mem_set_requested(&slot->mem, size);
-	if (err)
-		return answer_error("size %s: %s (expected a multiple of %llu, at most %llu)",
-				    request_text(request, "size"), vmemdev_strerror(err),
-				    (unsigned long long)slot->mem_option->block,
-				    (unsigned long long)slot->mem_option->size);
-	return answer_number("requested", size);
-}
-
-static struct json_object *mem_info(const struct slot *slot)
-{
-	struct json_object *info = json_object_new_object();
-	struct vmemdev_mem_counts counts;
-	struct vmemdev_mem_sizes sizes;
-
-	vmemdev_mem_get_counts(&slot->mem, &counts);
-	vmemdev_mem_get_sizes(&slot->mem, &sizes);
-	answer_add_text(info, "id", slot->id);
-	answer_add(info, "node", slot->mem_option->node);
-	answer_add(info, "addr", slot->mem_option->addr);
-	answer_add(info, "block", slot->mem_option->block);
-	answer_add(info, "size", sizes.region);
-	answer_add(info, "usable", sizes.usable);
-	answer_add(info, "requested", sizes.requested);
-	answer_add(info, "plugged", sizes.plugged);
-	answer_add(info, "plug_requests", counts.plug);
-	answer_add(info, "unplug_requests", counts.unplug);
-	answer_add(info, "unplug_all_requests", counts.unplug_all);
-	answer_add(info, "state_requests", counts.state);
-	answer_add(info, "nack", counts.nack);
-	answer_add(info, "busy", counts.busy);
-	answer_add(info, "error", counts.error);
-	answer_add(info, "host_calls", counts.host_calls);
-	answer_add(info, "host_failures", counts.host_failures);
-	return info;
-}
 
 /* What every device has: what was negotiated, and whether it still works. */
 static void add_device_info(struct json_object *info, const struct slot *slot)
@@ -90,6 +38,7 @@ static struct json_object *syscall_info(struct vmm *vmm)
 	answer_add(info, "madvise", counts.madvise);
 	answer_add(info, "fallocate", counts.fallocate);
 	answer_add(info, "populate", counts.populate);
+	answer_add(info, "protect", counts.protect);
 	answer_add(info, "bytes", counts.bytes);
 	answer_add(info, "bytes_left", counts.bytes_left);
 	return info;
@@ -104,11 +53,14 @@ static struct json_object *info(struct request *request)
 	answer_add(answer, "memory", vmm->low_ram + vmm->high_ram);
 	answer_add(answer, "resident", request->resident);
 	answer_add(answer, "process_rss", memory_process_rss());
+	answer_add(answer, "process_hugetlb", memory_process_huge());
+	answer_add(answer, "shortage", vmm->shortage);
 	json_object_object_add(answer, "syscalls", syscall_info(vmm));
 	for (unsigned i = 0; i < vmm->slot_count; i++) {
 		const struct slot *slot = &vmm->slots[i];
 		struct json_object *device = slot->mem_option ? mem_info(slot)
-							      : balloon_info(&vmm->balloon);
+							      : balloon_info(&vmm->balloon,
+									   request->given);
 
 		add_device_info(device, slot);
 		if (slot->mem_option)
@@ -133,38 +85,66 @@ static struct json_object *quit(struct request *request)
 }
 
 static const struct command commands[] = {
-	{"set-balloon", set_balloon, false},
-	{"set-requested", set_requested, false},
-	{"stats", balloon_stats, false},
-	{"poll-stats", balloon_poll_stats, false},
-	{"stats-period", balloon_stats_period, false},
-	{"hint", balloon_hint_step, false},
-	{"inhibit", balloon_inhibit, false},
-	{"uninhibit", balloon_uninhibit, false},
-	{"info", info, true},
-	{"events", events, false},
-	{"quit", quit, false},
+	{"set-balloon", set_balloon, {"size"}, false},
+	{"set-requested", set_requested, {"id", "size"}, false},
+	{"resize", mem_resize, {"id", "size", "stall", "timeout"}, false},
+	{"resize-cancel", mem_resize_cancel, {"id"}, false},
+	{"stats", balloon_stats, {NULL}, false},
+	{"poll-stats", balloon_poll_stats, {NULL}, false},
+	{"stats-period", balloon_stats_period, {"seconds"}, false},
+	{"hint", balloon_hint_step, {"step"}, false},
+	{"inhibit", balloon_inhibit, {NULL}, false},
+	{"uninhibit", balloon_uninhibit, {NULL}, false},
+	{"info", info, {NULL}, true},
+	{"events", events, {NULL}, false},
+	{"quit", quit, {NULL}, false},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
+static bool takes(const struct command *command, const char *key)
+{
+	if (!strcmp(key, "cmd"))
+		return true;
+	for (size_t i = 0; i < KEYS_MAX && command->keys[i]; i++) {
+		if (!strcmp(command->keys[i], key))
+			return true;
+	}
+	return false;
+}
+
+/* A key that nobody reads is a mistake, such as "timout", that would be found out too late. */
+static const struct command *check_keys(const struct command *command, struct json_object *json,
+					struct json_object **answer)
+{
+	char known[64] = "cmd";
+
+	for (size_t i = 0; i < KEYS_MAX && command->keys[i]; i++) {
+		strcat(known, ", ");
+		strcat(known, command->keys[i]);
+	}
+	json_object_object_foreach(json, key, value) {
+		(void)value;
+		if (takes(command, key))
+			continue;
+		*answer = answer_error("unknown key \"%s\": \"%s\" takes %s%s", key, command->name,
+				       known, command->keys[0] ? "" : " alone");
+		return NULL;
+	}
+	return command;
+}
+
 const struct command *command_find(struct json_object *json, struct json_object **answer)
 {
 	const struct request request = {.json = json};
-	const char *name;
+	const char *name = request_text(&request, "cmd");
 
-	if (!json_object_is_type(json, json_type_object)) {
-		*answer = answer_error("not a JSON object: expected a line such as "
-				       "{\"cmd\":\"info\"}");
-		return NULL;
-	}
-	name = request_text(&request, "cmd");
 	for (size_t i = 0; name && i < COMMANDS; i++) {
 		if (!strcmp(commands[i].name, name))
-			return &commands[i];
+			return check_keys(&commands[i], json, answer);
 	}
-	*answer = answer_error("cmd \"%s\": expected set-balloon, set-requested, stats, "
-			       "poll-stats, stats-period, hint, inhibit, uninhibit, info, events "
-			       "or quit", name ? name : "");
+	*answer = answer_error("cmd \"%s\": expected set-balloon, set-requested, resize, "
+			       "resize-cancel, stats, poll-stats, stats-period, hint, inhibit, "
+			       "uninhibit, info, events or quit", name ? name : "");
 	return NULL;
 }

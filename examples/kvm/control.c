@@ -5,6 +5,9 @@
  *
  *   {"cmd":"set-balloon","size":"256M"}
  *   {"cmd":"set-requested","id":"mem0","size":"1G"}
+ *   {"cmd":"resize","id":"mem0","size":"1G","stall":10,"timeout":60}  seconds; 0: never. The
+ *                         answer says how far it is, and events "resize" how it goes on
+ *   {"cmd":"resize-cancel","id":"mem0"}  leaves the device at what was reached
  *   {"cmd":"stats"}
  *   {"cmd":"poll-stats"}  the event "stats" follows when the guest has answered
  *   {"cmd":"stats-period","seconds":5}
@@ -14,6 +17,8 @@
  *   {"cmd":"info"}
  *   {"cmd":"events"}      events follow, one a line, until either side hangs up
  *   {"cmd":"quit"}
+ *
+ * Keys that a command does not take are refused, as are keys that come twice (requests.c).
  *
  * An answer is an object with "error" if the command failed. Sizes are numbers of bytes, or
  * text such as "256M".
@@ -27,6 +32,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -51,12 +57,16 @@ static void hang_up(struct client *client)
  */
 static void send_line(struct client *client, struct json_object *object)
 {
-	char line[4096 * SLOTS_MAX];
-	int len = snprintf(line, sizeof(line), "%s\n",
-			   json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
+	size_t len;
+	const char *text = json_object_to_json_string_length(object, JSON_C_TO_STRING_PLAIN, &len);
+	struct iovec parts[] = {
+		{.iov_base = (void *)(uintptr_t)text, .iov_len = len},
+		{.iov_base = (char[]){'\n'}, .iov_len = 1},
+	};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
 
-	if (client->cut_off ||
-	    send(client->watch.fd, line, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) == len)
+	if (client->cut_off || sendmsg(client->watch.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+			       (ssize_t)len + 1)
 		return;
 	client->cut_off = true;
 	shutdown(client->watch.fd, SHUT_RDWR);
@@ -74,47 +84,20 @@ static void answer_client(struct client *client, const struct command *command,
 	json_object_put(answer);
 }
 
-/*
- * Exactly one JSON value: with something after it, half of what the client meant would be
- * dropped unseen. returns: the value, or NULL and an @answer
- */
-static struct json_object *parse_line(const char *line, size_t len, struct json_object **answer)
-{
-	struct json_tokener *tokener = json_tokener_new();
-	struct json_object *request;
-	enum json_tokener_error err;
-
-	if (!tokener) {
-		*answer = answer_error("out of memory");
-		return NULL;
-	}
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
-	request = json_tokener_parse_ex(tokener, line, (int)len);
-	err = json_tokener_get_error(tokener);
-	if (err || json_tokener_get_parse_end(tokener) != len) {
-		json_object_put(request);
-		request = NULL;
-		*answer = answer_error("'%s': %s: expected one JSON object and nothing else, such "
-				       "as {\"cmd\":\"info\"}", line,
-				       err == json_tokener_continue ? "it ends early" :
-				       err ? json_tokener_error_desc(err)
-					   : "more follows the object");
-	}
-	json_tokener_free(tokener);
-	return request;
-}
-
 static void serve_line(struct client *client, const char *line, size_t len)
 {
 	struct json_object *answer = NULL;
 	struct request request = {.vmm = client->vmm, .client = client};
 	const struct command *command = NULL;
 
-	request.json = parse_line(line, len, &answer);
+	request.json = request_parse(line, len, &answer);
 	if (!answer)
 		command = command_find(request.json, &answer);
-	if (command && command->wants_resident)
+	if (command && command->wants_sizes) {
 		request.resident = memory_resident(client->vmm);
+		if (client->vmm->balloon.slot)
+			request.given = balloon_given(&client->vmm->balloon);
+	}
 	answer_client(client, command, &request, answer);
 	json_object_put(request.json);
 }
@@ -134,6 +117,7 @@ static void client_ready(void *ctx)
 		return;
 	}
 	client->len += (size_t)got;
+	client->heard = ++client->vmm->control.turn;
 	client->line[client->len] = 0;
 	while ((newline = memchr(client->line, '\n', client->len))) {
 		*newline = 0;
@@ -152,7 +136,8 @@ static void client_ready(void *ctx)
 static void turn_away(int fd)
 {
 	static const char full[] =
-		"{\"error\":\"too many clients: %d are connected: try when one has left\"}\n";
+		"{\"error\":\"too many clients: %d are connected and listen to events: try "
+		"when one has left\"}\n";
 	char line[sizeof(full) + 8];
 	int len = snprintf(line, sizeof(line), full, CLIENTS_MAX);
 
@@ -160,24 +145,55 @@ static void turn_away(int fd)
 	close(fd);
 }
 
+/* Those that listen to events have reason to be silent. returns: NULL: there are no others */
+static struct client *longest_idle(struct control *control)
+{
+	struct client *idle = NULL;
+
+	for (struct client *c = control->clients; c < control->clients + CLIENTS_MAX; c++) {
+		if (!c->wants_events && (!idle || c->heard < idle->heard))
+			idle = c;
+	}
+	return idle;
+}
+
+/* returns: a place for one more client, or NULL */
+static struct client *make_room(struct control *control)
+{
+	struct client *client = control->clients;
+
+	while (client < control->clients + CLIENTS_MAX && client->vmm)
+		client++;
+	if (client < control->clients + CLIENTS_MAX)
+		return client;
+	client = longest_idle(control);
+	if (!client)
+		return NULL;
+	answer_client(client, NULL, NULL,
+		      answer_error("hung up: %d clients are connected, one more came, and this one "
+				   "was silent longest: connect again", CLIENTS_MAX));
+	hang_up(client);
+	return client;
+}
+
 static void accept_client(void *ctx)
 {
 	struct vmm *vmm = ctx;
-	struct client *client = vmm->control.clients;
+	struct client *client;
 	int fd = accept4(vmm->control.listener.fd, NULL, NULL, SOCK_CLOEXEC);
 
 	if (fd < 0)
 		return;
-	while (client < vmm->control.clients + CLIENTS_MAX && client->vmm)
-		client++;
-	if (client == vmm->control.clients + CLIENTS_MAX) {
+	client = make_room(&vmm->control);
+	if (!client) {
 		turn_away(fd);
 		return;
 	}
 	/* Room for many small events; each counts with the kernel's overhead. */
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){1 << 20}, sizeof(int));
 	pthread_mutex_lock(&vmm->lock);
-	*client = (struct client){.vmm = vmm, .watch = {fd, client_ready, client}};
+	*client = (struct client){.vmm = vmm, .watch = {fd, client_ready, client},
+				  .heard = ++vmm->control.turn};
 	pthread_mutex_unlock(&vmm->lock);
 	if (loop_add(vmm, &client->watch))
 		hang_up(client);
@@ -231,6 +247,16 @@ void control_error_event(struct vmm *vmm, const char *id, unsigned queue, const 
 	answer_add_text(event, "id", id);
 	answer_add(event, "queue", queue);
 	answer_add_text(event, "error", text);
+	publish(vmm, event);
+}
+
+void control_resize_event(struct vmm *vmm, const char *id,
+			  const struct vmemdev_mem_resize_progress *progress)
+{
+	struct json_object *event = new_event("resize");
+
+	answer_add_text(event, "id", id);
+	answer_add_progress(event, progress);
 	publish(vmm, event);
 }
 

@@ -5,11 +5,11 @@
  * device's interrupt without an ioctl (irqfd), and another one is told of a doorbell without
  * an exit to this process (ioeventfd).
  */
-#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/kvm.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +21,8 @@
 #include "vmm.h"
 
 #define CPUID_MAX 256
+#define CPUID_ADDRESSES 0x80000008
+#define KICK SIGUSR1 /* takes a vCPU out of KVM_RUN */
 #define TSS_ADDR 0xfffbd000 /* three pages that Intel's KVM needs; where nothing else is */
 
 #define CR0_PE_ET_PG 0x80000011
@@ -28,6 +30,13 @@
 #define EFER_LME_LMA 0x500
 #define MSR_MTRR_DEF_TYPE 0x2ff
 #define MTRR_ON_WRITE_BACK 0x806
+
+/* Newer than many a header, in struct kvm_run where "hw" is: why KVM_RUN failed with EFAULT. */
+#define EXIT_MEMORY_FAULT 39
+
+struct memory_fault {
+	uint64_t flags, gpa, size;
+};
 
 /*
  * A /dev/kvm without these flags beside it is an emulation of KVM, found in containers and
@@ -73,19 +82,15 @@ static int open_kvm(struct vmm *vmm)
 static int need(const struct vmm *vmm, int capability, const char *name)
 {
 	if (ioctl(vmm->kvm_fd, KVM_CHECK_EXTENSION, capability) <= 0)
-		return fail("/dev/kvm: no %s: expected a KVM of Linux 4.0 or later", name);
+		return fail("/dev/kvm: no %s: expected a KVM of Linux 4.13 or later", name);
 	return 0;
 }
 
-int kvm_create(struct vmm *vmm)
+/* An empty virtual machine; and kvm_renew() makes another in its place. */
+static int create_machine(struct vmm *vmm)
 {
 	uint64_t identity_map = TSS_ADDR - 0x1000;
 
-	if (open_kvm(vmm) || need(vmm, KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP") ||
-	    need(vmm, KVM_CAP_IRQFD, "KVM_CAP_IRQFD") ||
-	    need(vmm, KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD") ||
-	    need(vmm, KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"))
-		return -1;
 	vmm->vm_fd = ioctl(vmm->kvm_fd, KVM_CREATE_VM, 0);
 	if (vmm->vm_fd < 0)
 		return fail("KVM_CREATE_VM: %s", strerror(errno));
@@ -98,13 +103,53 @@ int kvm_create(struct vmm *vmm)
 	return 0;
 }
 
-/* How far the processor can address memory. */
-static unsigned physical_bits(void)
+int kvm_create(struct vmm *vmm)
 {
-	unsigned eax = 36, ebx, ecx, edx;
+	if (open_kvm(vmm) || need(vmm, KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP") ||
+	    need(vmm, KVM_CAP_IRQFD, "KVM_CAP_IRQFD") ||
+	    need(vmm, KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD") ||
+	    need(vmm, KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID") ||
+	    need(vmm, KVM_CAP_NR_MEMSLOTS, "KVM_CAP_NR_MEMSLOTS") ||
+	    need(vmm, KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"))
+		return -1;
+	return create_machine(vmm);
+}
 
-	__get_cpuid(0x80000008, &eax, &ebx, &ecx, &edx);
-	return eax & 0xff;
+uint32_t kvm_slots_max(const struct vmm *vmm)
+{
+	return (uint32_t)ioctl(vmm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS);
+}
+
+/* All that KVM can do. returns: to be freed, or NULL, having said what is wrong */
+static struct kvm_cpuid2 *supported_cpuid(const struct vmm *vmm)
+{
+	struct kvm_cpuid2 *cpuid;
+
+	cpuid = calloc(1, sizeof(*cpuid) + CPUID_MAX * sizeof(cpuid->entries[0]));
+	if (!cpuid) {
+		fail("out of memory");
+		return NULL;
+	}
+	cpuid->nent = CPUID_MAX;
+	if (ioctl(vmm->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0) {
+		fail("KVM_GET_SUPPORTED_CPUID: %s", strerror(errno));
+		free(cpuid);
+		return NULL;
+	}
+	return cpuid;
+}
+
+unsigned kvm_address_bits(const struct vmm *vmm)
+{
+	struct kvm_cpuid2 *cpuid = supported_cpuid(vmm);
+	unsigned bits = 36; /* of a processor that does not say */
+
+	for (uint32_t i = 0; cpuid && i < cpuid->nent; i++) {
+		if (cpuid->entries[i].function == CPUID_ADDRESSES && cpuid->entries[i].eax & 0xff)
+			bits = cpuid->entries[i].eax & 0xff;
+	}
+	free(cpuid);
+	return bits;
 }
 
 int kvm_add_memory(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, void *host)
@@ -116,44 +161,72 @@ int kvm_add_memory(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, v
 		.userspace_addr = (uintptr_t)host,
 	};
 
-	if ((gpa + len - 1) >> physical_bits())
-		return fail("memory ends at 0x%" PRIx64 ", but the processor's addresses have %u "
-			    "bits: make --memory or --mem smaller", gpa + len, physical_bits());
 	if (ioctl(vmm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0)
-		return fail("KVM_SET_USER_MEMORY_REGION: 0x%" PRIx64 " bytes at 0x%" PRIx64 ": %s: "
-			    "KVM takes less than 8T in one piece", len, gpa, strerror(errno));
+		return fail("KVM_SET_USER_MEMORY_REGION: slot %" PRIu32 ", 0x%" PRIx64 " bytes at "
+			    "0x%" PRIx64 ": %s: expected a host with memory for KVM's tables",
+			    slot, len, gpa, strerror(errno));
+	return 0;
+}
+
+void kvm_remove_memory(struct vmm *vmm, uint32_t slot)
+{
+	struct kvm_userspace_memory_region region = {.slot = slot};
+
+	if (ioctl(vmm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0)
+		fail("KVM_SET_USER_MEMORY_REGION: removing slot %" PRIu32 ": %s: the guest keeps "
+		     "access to it", slot, strerror(errno));
+}
+
+static int connect_irq(const struct vmm *vmm, const struct irq_wire *wire)
+{
+	struct kvm_irqfd irqfd = {.fd = (uint32_t)wire->fd, .gsi = wire->gsi};
+
+	if (ioctl(vmm->vm_fd, KVM_IRQFD, &irqfd) < 0)
+		return fail("KVM_IRQFD: interrupt %" PRIu32 ": %s", wire->gsi, strerror(errno));
+	return 0;
+}
+
+static int connect_doorbell(const struct vmm *vmm, const struct doorbell_wire *wire)
+{
+	struct kvm_ioeventfd doorbell = {
+		.addr = wire->gpa,
+		.len = 4,
+		.fd = wire->fd,
+		.datamatch = wire->value,
+		.flags = KVM_IOEVENTFD_FLAG_DATAMATCH,
+	};
+
+	if (ioctl(vmm->vm_fd, KVM_IOEVENTFD, &doorbell) < 0)
+		return fail("KVM_IOEVENTFD: 0x%" PRIx64 ": %s", wire->gpa, strerror(errno));
 	return 0;
 }
 
 int kvm_add_irqfd(struct vmm *vmm, uint32_t gsi)
 {
-	struct kvm_irqfd irqfd = {.gsi = gsi};
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct irq_wire *wire = &vmm->irqs[vmm->irq_count];
 
-	if (fd < 0)
+	*wire = (struct irq_wire){.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .gsi = gsi};
+	if (wire->fd < 0)
 		return fail("eventfd: %s", strerror(errno));
-	irqfd.fd = (uint32_t)fd;
-	if (ioctl(vmm->vm_fd, KVM_IRQFD, &irqfd) < 0)
-		return fail("KVM_IRQFD: interrupt %" PRIu32 ": %s", gsi, strerror(errno));
-	return fd;
+	if (connect_irq(vmm, wire))
+		return -1;
+	vmm->irq_count++;
+	return wire->fd;
 }
 
 int kvm_add_doorbell(struct vmm *vmm, uint64_t gpa, uint32_t value)
 {
-	struct kvm_ioeventfd doorbell = {
-		.addr = gpa,
-		.len = 4,
-		.datamatch = value,
-		.flags = KVM_IOEVENTFD_FLAG_DATAMATCH,
-	};
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct doorbell_wire *wire = &vmm->doorbells[vmm->doorbell_count];
 
-	if (fd < 0)
+	*wire = (struct doorbell_wire){
+		.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .value = value, .gpa = gpa,
+	};
+	if (wire->fd < 0)
 		return fail("eventfd: %s", strerror(errno));
-	doorbell.fd = fd;
-	if (ioctl(vmm->vm_fd, KVM_IOEVENTFD, &doorbell) < 0)
-		return fail("KVM_IOEVENTFD: 0x%" PRIx64 ": %s", gpa, strerror(errno));
-	return fd;
+	if (connect_doorbell(vmm, wire))
+		return -1;
+	vmm->doorbell_count++;
+	return wire->fd;
 }
 
 /*
@@ -181,7 +254,7 @@ static void adjust_cpuid(struct vmm *vmm, struct kvm_cpuid2 *cpuid, unsigned cpu
 			e->ecx = 0;
 			e->edx = cpu;
 			break;
-		case 0x80000008:
+		case CPUID_ADDRESSES:
 			e->ecx = cpus - 1;
 			break;
 		case 0x8000001e:
@@ -197,21 +270,14 @@ static void adjust_cpuid(struct vmm *vmm, struct kvm_cpuid2 *cpuid, unsigned cpu
 
 static int set_cpuid(struct vcpu *vcpu)
 {
-	struct vmm *vmm = vcpu->vmm;
-	struct kvm_cpuid2 *cpuid;
+	struct kvm_cpuid2 *cpuid = supported_cpuid(vcpu->vmm);
 	int err = 0;
 
-	cpuid = calloc(1, sizeof(*cpuid) + CPUID_MAX * sizeof(cpuid->entries[0]));
 	if (!cpuid)
-		return fail("out of memory");
-	cpuid->nent = CPUID_MAX;
-	if (ioctl(vmm->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0) {
-		err = fail("KVM_GET_SUPPORTED_CPUID: %s", strerror(errno));
-	} else {
-		adjust_cpuid(vmm, cpuid, vcpu->index);
-		if (ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0)
-			err = fail("KVM_SET_CPUID2: %s", strerror(errno));
-	}
+		return -1;
+	adjust_cpuid(vcpu->vmm, cpuid, vcpu->index);
+	if (ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0)
+		err = fail("KVM_SET_CPUID2: %s", strerror(errno));
 	free(cpuid);
 	return err;
 }
@@ -271,7 +337,7 @@ static int set_registers(struct vcpu *vcpu)
 static void power_write(struct vmm *vmm, uint16_t port, uint8_t value)
 {
 	if (port == RESET_PORT && value == RESET_VALUE)
-		vmm_stop(vmm, EXIT_GUEST_RESET, "guest reset");
+		reset_request(vmm, "guest reset");
 	else if (port == SLEEP_CONTROL_PORT && (value & SLEEP_ENABLE))
 		vmm_stop(vmm, EXIT_POWER_OFF, "guest power-off");
 }
@@ -297,11 +363,50 @@ static void port_io(struct vcpu *vcpu)
 	}
 }
 
-static void mmio(struct vcpu *vcpu)
+static void fault_somewhere(struct vcpu *vcpu)
+{
+	struct kvm_regs regs = {0};
+
+	ioctl(vcpu->fd, KVM_GET_REGS, &regs);
+	fail("vCPU %u: at rip 0x%" PRIx64 " the guest touched memory that the host cannot "
+	     "provide%s", vcpu->index, (uint64_t)regs.rip,
+	     memory_page(vcpu->vmm) == SMALL_PAGE ? ": expected one with memory left, or less "
+						    "--memory" :
+						    ", as it has no free huge page: write a "
+						    "larger number to /proc/sys/vm/nr_hugepages");
+	vmm_stop(vcpu->vmm, EXIT_TROUBLE, "the host has no memory for the guest");
+}
+
+/* returns: false: this vCPU cannot go on */
+static bool guarded_touched(struct vcpu *vcpu, const struct slot *device, uint64_t gpa)
+{
+	if (memory_is_unplugged(device, gpa)) {
+		fail("vCPU %u: the guest touched 0x%" PRIx64 ", unplugged memory of %s, which is "
+		     "guarded: a driver that accepts UNPLUGGED_INACCESSIBLE promises not to; "
+		     "guarded=off lets it go on", vcpu->index, gpa, device->id);
+		vmm_stop(vcpu->vmm, EXIT_GUEST_FAULT, "guest touched unplugged memory");
+	} else if (vcpu->faulted) {
+		fault_somewhere(vcpu);
+	} /* else another vCPU is about to say where */
+	return false;
+}
+
+/*
+ * Where neither memory is nor a device, a read gives all ones and a write goes nowhere, as on a
+ * PC with nothing at that address. That is this VMM's policy for unplugged memory where KVM has
+ * no slot, too: the specification lets a guest without UNPLUGGED_INACCESSIBLE read it, but
+ * promises no value. Such a touch costs an exit, and harms nobody else.
+ *
+ * returns: whether this vCPU can go on
+ */
+static bool mmio(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
+	const struct slot *device = memory_device_at(vcpu->vmm, run->mmio.phys_addr);
 	uint64_t value = 0;
 
+	if (device && device->mem_option->guarded)
+		return guarded_touched(vcpu, device, run->mmio.phys_addr);
 	if (run->mmio.is_write) {
 		memcpy(&value, run->mmio.data, run->mmio.len);
 		virtio_write(vcpu->vmm, run->mmio.phys_addr, run->mmio.len, value);
@@ -309,6 +414,7 @@ static void mmio(struct vcpu *vcpu)
 		value = virtio_read(vcpu->vmm, run->mmio.phys_addr, run->mmio.len);
 		memcpy(run->mmio.data, &value, run->mmio.len);
 	}
+	return true;
 }
 
 static void internal_error(struct vcpu *vcpu)
@@ -332,10 +438,9 @@ static bool handle_exit(struct vcpu *vcpu)
 		port_io(vcpu);
 		return true;
 	case KVM_EXIT_MMIO:
-		mmio(vcpu);
-		return true;
+		return mmio(vcpu);
 	case KVM_EXIT_SHUTDOWN:
-		vmm_stop(vcpu->vmm, EXIT_GUEST_RESET, "guest triple fault");
+		reset_request(vcpu->vmm, "guest triple fault");
 		return false;
 	case KVM_EXIT_INTERNAL_ERROR:
 		internal_error(vcpu);
@@ -348,20 +453,54 @@ static bool handle_exit(struct vcpu *vcpu)
 	}
 }
 
+/*
+ * KVM_RUN found no host memory behind what the guest touched: of what is guarded, by intent.
+ * Few kernels say where that was. But with the guarded regions out of the virtual machine, which
+ * is at its end anyway, the same instruction touches a device that is not there, at an address.
+ *
+ * returns: whether this vCPU is to try once more
+ */
+static bool memory_fault(struct vcpu *vcpu)
+{
+	const struct slot *device;
+	struct memory_fault fault;
+
+	memcpy(&fault, &vcpu->run->hw, sizeof(fault));
+	if (vcpu->run->exit_reason == EXIT_MEMORY_FAULT) {
+		device = memory_device_at(vcpu->vmm, fault.gpa);
+		if (device && device->mem_option->guarded)
+			return guarded_touched(vcpu, device, fault.gpa);
+	}
+	if (!vcpu->faulted && memory_hide_guarded(vcpu->vmm)) {
+		vcpu->faulted = true;
+		return true;
+	}
+	fault_somewhere(vcpu);
+	return false;
+}
+
+static bool run_once(struct vcpu *vcpu)
+{
+	if (ioctl(vcpu->fd, KVM_RUN, 0) == 0)
+		return handle_exit(vcpu);
+	if (errno == EINTR || errno == EAGAIN) /* nothing has happened */
+		return true;
+	if (errno == EFAULT)
+		return memory_fault(vcpu);
+	fail("vCPU %u: KVM_RUN: %s", vcpu->index, strerror(errno));
+	vmm_stop(vcpu->vmm, EXIT_TROUBLE, "KVM_RUN failed");
+	return false;
+}
+
 static void *vcpu_thread(void *ctx)
 {
 	struct vcpu *vcpu = ctx;
-	bool going = true;
+	struct vmm *vmm = vcpu->vmm;
 
-	while (going) {
-		if (ioctl(vcpu->fd, KVM_RUN, 0) == 0) {
-			going = handle_exit(vcpu);
-		} else if (errno != EINTR && errno != EAGAIN) { /* else nothing has happened */
-			fail("vCPU %u: KVM_RUN: %s", vcpu->index, strerror(errno));
-			vmm_stop(vcpu->vmm, EXIT_TROUBLE, "KVM_RUN failed");
-			going = false;
-		}
-	}
+	while (!atomic_load(&vmm->reset_reason) && run_once(vcpu))
+		;
+	atomic_fetch_sub(&vmm->vcpus_running, 1);
+	loop_wake(vmm);
 	return NULL;
 }
 
@@ -370,13 +509,13 @@ static int create_vcpu(struct vmm *vmm, unsigned index)
 	struct vcpu *vcpu = &vmm->vcpus[index];
 	int size = ioctl(vmm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 
-	vcpu->vmm = vmm;
-	vcpu->index = index;
+	*vcpu = (struct vcpu){.vmm = vmm, .index = index};
 	vcpu->fd = ioctl(vmm->vm_fd, KVM_CREATE_VCPU, (unsigned long)index);
 	if (vcpu->fd < 0)
 		return fail("KVM_CREATE_VCPU: vCPU %u: %s: try fewer --cpus", index,
 			    strerror(errno));
-	vcpu->run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	vcpu->run_size = (size_t)size;
+	vcpu->run = mmap(NULL, vcpu->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (size < 0 || vcpu->run == MAP_FAILED)
 		return fail("vCPU %u: mapping its state: %s", index, strerror(errno));
 	if (set_cpuid(vcpu) || set_msrs(vcpu))
@@ -384,17 +523,62 @@ static int create_vcpu(struct vmm *vmm, unsigned index)
 	return index ? 0 : set_registers(vcpu);
 }
 
+static void kicked(int signal)
+{
+	(void)signal;
+}
+
 int kvm_start(struct vmm *vmm)
 {
+	struct sigaction action = {.sa_handler = kicked};
+
+	sigaction(KICK, &action, NULL);
 	for (unsigned i = 0; i < vmm->options.cpus; i++) {
 		if (create_vcpu(vmm, i))
 			return -1;
 	}
+	atomic_store(&vmm->vcpus_running, vmm->options.cpus);
 	for (unsigned i = 0; i < vmm->options.cpus; i++) {
 		int err = pthread_create(&vmm->vcpus[i].thread, NULL, vcpu_thread, &vmm->vcpus[i]);
 
 		if (err)
 			return fail("vCPU %u: starting its thread: %s", i, strerror(err));
+	}
+	return 0;
+}
+
+/* The flag stops a vCPU that is about to enter KVM_RUN, the signal one that is in there. */
+void kvm_stop(struct vmm *vmm)
+{
+	for (unsigned i = 0; i < vmm->options.cpus; i++) {
+		__atomic_store_n(&vmm->vcpus[i].run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+		pthread_kill(vmm->vcpus[i].thread, KICK);
+	}
+}
+
+/*
+ * A machine that was just switched on, whatever state the old one was in: a new one is simpler
+ * than setting back each register of each processor and of the interrupt controllers.
+ */
+int kvm_renew(struct vmm *vmm)
+{
+	for (unsigned i = 0; i < vmm->options.cpus; i++) {
+		struct vcpu *vcpu = &vmm->vcpus[i];
+
+		pthread_join(vcpu->thread, NULL);
+		munmap(vcpu->run, vcpu->run_size);
+		close(vcpu->fd);
+	}
+	close(vmm->vm_fd);
+	if (create_machine(vmm))
+		return -1;
+	for (unsigned i = 0; i < vmm->irq_count; i++) {
+		if (connect_irq(vmm, &vmm->irqs[i]))
+			return -1;
+	}
+	for (unsigned i = 0; i < vmm->doorbell_count; i++) {
+		if (connect_doorbell(vmm, &vmm->doorbells[i]))
+			return -1;
 	}
 	return 0;
 }

@@ -92,6 +92,22 @@ static int watch_signals(struct vmm *vmm, struct watch *signals)
 	return 0;
 }
 
+/*
+ * A device reads or writes memory that the guest gave back, and the host has no page for it, or
+ * the file behind it has become shorter.
+ */
+static void no_page(int signal)
+{
+	static const char text[] =
+		"toyvmm: SIGBUS: the host has no page for memory of the guest: expected free huge "
+		"pages in /proc/sys/vm/nr_hugepages, or a file that nobody makes shorter\n";
+	ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
+
+	(void)signal;
+	(void)written;
+	_exit(EXIT_TROUBLE);
+}
+
 static void loop(struct vmm *vmm)
 {
 	struct epoll_event events[EVENTS];
@@ -105,6 +121,7 @@ static void loop(struct vmm *vmm)
 
 			watch->ready(watch->ctx);
 		}
+		reset_proceed(vmm);
 		work = virtio_run(vmm);
 	}
 }
@@ -112,6 +129,7 @@ static void loop(struct vmm *vmm)
 static int create(struct vmm *vmm, struct watch *signals)
 {
 	pthread_mutex_init(&vmm->lock, NULL);
+	signal(SIGBUS, no_page);
 	if (create_loop(vmm) || kvm_create(vmm) || memory_create(vmm) || virtio_create(vmm) ||
 	    boot_load(vmm) || acpi_write(vmm) || watch_signals(vmm, signals) ||
 	    control_create(vmm) || serial_create(vmm))

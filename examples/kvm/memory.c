@@ -6,17 +6,20 @@
  *
  * RAM lies below 3 GiB and, if there is more, from 4 GiB on. Each --mem device gets its whole
  * region as address space at once, but no memory behind it: that comes page by page when the
- * guest touches it.
+ * guest touches it. Nor does KVM see the region, but for the memory slots that something in them
+ * is plugged: it keeps tables in proportion to its slots, so a region of 1 TiB with 1 GiB in use
+ * costs as much as 1 GiB.
  *
- * Nothing stops a hostile guest from touching what it has not plugged: the whole region is one
- * live KVM slot, so the host provides that memory too, and "requested" is no limit. A VMM in
- * production has KVM slots only where blocks are plugged, or makes the unplugged ones fault in
- * the host, with userfaultfd or mprotect().
+ * Where no slot is, a touch comes to the VMM as an access to a device, and is answered as if
+ * there was none (kvm.c). Unplugged blocks that share a slot with plugged ones are memory all
+ * the same, and "requested" is no limit for a hostile guest there: it can have the whole slot.
+ * guarded=on shuts these, too.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -24,6 +27,13 @@
 
 #include "vmm.h"
 
+/* KVM's slot numbers; those of the memory devices follow. */
+#define LOW_RAM_SLOT 0
+#define HIGH_RAM_SLOT 1
+#define RAM_SLOTS 2
+
+#define MIB (UINT64_C(1) << 20)
+#define POPULATE_WRITE 23 /* MADV_POPULATE_WRITE, newer than many a libc */
 #define RESIDENT_PAGE 4096
 #define RESIDENT_STEP (UINT64_C(64) << 20) /* bytes looked at by one mincore() */
 
@@ -40,11 +50,50 @@ static int add_ram(struct vmm *vmm, const char *what, struct vmemdev_linux_ram_c
 		return 0;
 	if (vmemdev_linux_add_ram(&vmm->memory, config)) {
 		vmemdev_linux_last_error(&vmm->memory, &error);
+		if (config->page_size && error.code == ENOMEM)
+			return fail("%s: %" PRIu64 " bytes of backing=hugetlb: the host has not so "
+				    "many free huge pages: expected %" PRIu64 " more of %" PRIu64
+				    " KiB: write a larger number to /proc/sys/vm/nr_hugepages, or "
+				    "take backing=memfd", what, config->size,
+				    config->size / config->page_size, config->page_size >> 10);
 		return fail("%s: %s", what, error.text);
 	}
 	if (config->backing == VMEMDEV_LINUX_FILE)
 		config->file_offset += config->size;
 	return 0;
+}
+
+/* Linux takes no notice of memory beyond what its processor addresses. */
+static int check_end(const struct vmm *vmm, const char *what, uint64_t gpa, uint64_t size)
+{
+	unsigned bits = kvm_address_bits(vmm);
+	uint64_t end = UINT64_C(1) << bits;
+
+	if (gpa <= end && size <= end - gpa)
+		return 0;
+	return fail("%s: %" PRIu64 " bytes from 0x%" PRIx64 " on end at 0x%" PRIx64 ", but the "
+		    "processor that KVM gives the guest has addresses of %u bits: expected at most "
+		    "%" PRIu64 "G there, or a host whose processor has more", what, size, gpa,
+		    gpa + size, bits, gpa < end ? (end - gpa) >> 30 : 0);
+}
+
+static int add_device(struct vmm *vmm, struct mem_option *option,
+		      struct vmemdev_linux_ram_config *config)
+{
+	char what[ID_MAX + 16];
+
+	if (!option->addr)
+		option->addr = round_up(memory_top(vmm), MEM_ALIGN);
+	snprintf(what, sizeof(what), "--mem: %s", option->id);
+	if (check_end(vmm, what, option->addr, option->size))
+		return -1;
+	config->gpa = option->addr;
+	config->size = option->size;
+	config->guarded = option->guarded;
+	/* Scarce pages: better busy than a SIGBUS. */
+	config->populate = option->populate == POPULATE_ON ||
+			   (option->populate == POPULATE_BY_PAGE && config->page_size);
+	return add_ram(vmm, what, config);
 }
 
 static int add_all(struct vmm *vmm, struct vmemdev_linux_ram_config *config)
@@ -56,16 +105,12 @@ static int add_all(struct vmm *vmm, struct vmemdev_linux_ram_config *config)
 		return -1;
 	config->gpa = HIGH_RAM_START;
 	config->size = vmm->high_ram;
-	if (add_ram(vmm, "--memory", config))
+	if (check_end(vmm, "--memory", config->gpa, config->size) ||
+	    add_ram(vmm, "--memory", config))
 		return -1;
 	config->no_reserve = true;
-	config->populate = config->page_size != 0; /* scarce pages: better busy than SIGBUS */
 	for (unsigned i = 0; i < options->mem_count; i++) {
-		if (!options->mem[i].addr)
-			options->mem[i].addr = round_up(memory_top(vmm), MEM_ALIGN);
-		config->gpa = options->mem[i].addr;
-		config->size = options->mem[i].size;
-		if (add_ram(vmm, options->mem[i].id, config))
+		if (add_device(vmm, &options->mem[i], config))
 			return -1;
 	}
 	return 0;
@@ -125,7 +170,6 @@ static int map_all(struct vmm *vmm)
 		.mapping = option->shared ? VMEMDEV_LINUX_SHARED : VMEMDEV_LINUX_PRIVATE,
 		.fd = -1,
 	};
-	const struct vmemdev_linux_ram *ram;
 	int err;
 
 	if (option->path) {
@@ -136,13 +180,7 @@ static int map_all(struct vmm *vmm)
 	err = add_all(vmm, &config);
 	if (config.fd >= 0)
 		close(config.fd);
-	if (err)
-		return -1;
-	for (uint32_t i = 0; (ram = vmemdev_linux_ram_at(&vmm->memory, i)); i++) {
-		if (kvm_add_memory(vmm, i, ram->gpa, ram->size, ram->host))
-			return -1;
-	}
-	return 0;
+	return err;
 }
 
 int memory_create(struct vmm *vmm)
@@ -155,19 +193,247 @@ int memory_create(struct vmm *vmm)
 		return fail("--memory: %s", vmemdev_strerror(err));
 	vmm->low_ram = size < LOW_RAM_END ? size : LOW_RAM_END;
 	vmm->high_ram = size - vmm->low_ram;
-	if (map_all(vmm))
+	vmm->kvm_slots = RAM_SLOTS;
+	if (map_all(vmm) || memory_show_all(vmm))
 		return -1;
 	config.regions = vmemdev_linux_regions(&vmm->memory, &config.region_count);
 	err = vmemdev_guest_init(&vmm->guest, sizeof(vmm->guest), &config);
 	return err ? fail("--memory: %s", vmemdev_strerror(err)) : 0;
 }
 
-void memory_show_device(struct vmm *vmm, const struct vmemdev_mem *mem, uint64_t addr)
+uint64_t memory_page(const struct vmm *vmm)
 {
-	struct vmemdev_region *region = vmemdev_linux_region(&vmm->memory, addr);
+	return vmemdev_linux_ram_at(&vmm->memory, 0)->page_size;
+}
 
-	vmemdev_mem_region(mem, region->host, region);
+/* ---- bringing pages back ---- */
+
+/* Pages of @ram that hold @range, which may pass its ends. */
+static int bring_part(const struct vmemdev_linux_ram *ram, struct vmemdev_range range)
+{
+	uint64_t first = range.gpa > ram->gpa ? range.gpa - ram->gpa : 0;
+	uint64_t end = range.gpa + range.len - ram->gpa;
+
+	first -= first % ram->page_size;
+	end = end < ram->size ? round_up(end, ram->page_size) : ram->size;
+	if (!madvise((char *)ram->host + first, end - first, POPULATE_WRITE))
+		return 0;
+	/* Older than Linux 5.14: then a touch brings the page, or not. */
+	return errno == EINVAL ? 0 : VMEMDEV_E_BUSY;
+}
+
+/* Of a memory device only what is plugged: the rest is not the guest's, and may be shut. */
+static int bring_plugged(struct slot *slot, const struct vmemdev_linux_ram *ram,
+			 struct vmemdev_range range)
+{
+	uint64_t gpa = range.gpa, end = range.gpa + range.len;
+	struct vmemdev_range run;
+	int err = 0;
+
+	while (!err && gpa < end && vmemdev_mem_next(&slot->mem, gpa, true, &run) &&
+	       run.gpa < end) {
+		gpa = run.gpa + run.len < end ? run.gpa + run.len : end;
+		run.len = gpa - run.gpa;
+		err = bring_part(ram, run);
+	}
+	return err;
+}
+
+int memory_bring(struct vmm *vmm, const struct vmemdev_range *range)
+{
+	const struct vmemdev_linux_ram *ram;
+	int err = 0;
+
+	for (uint32_t i = 0; !err && (ram = vmemdev_linux_ram_at(&vmm->memory, i)); i++) {
+		struct slot *slot = memory_device_at(vmm, ram->gpa);
+
+		if (ram->page_size == SMALL_PAGE || range->gpa >= ram->gpa + ram->size ||
+		    range->gpa + range->len <= ram->gpa)
+			continue;
+		err = slot ? bring_plugged(slot, ram, *range) : bring_part(ram, *range);
+	}
+	return err;
+}
+
+/* ---- what KVM sees ---- */
+
+static int show(struct vmm *vmm, uint32_t number, uint64_t gpa, uint64_t len)
+{
+	const struct vmemdev_region *region = vmemdev_linux_region(&vmm->memory, gpa);
+
+	if (!len)
+		return 0;
+	return kvm_add_memory(vmm, number, gpa, len, (char *)region->host + (gpa - region->gpa));
+}
+
+static int show_slot(void *ctx, uint32_t number, const struct vmemdev_range *range)
+{
+	const struct slot *slot = ctx;
+
+	return show(slot->vmm, slot->kvm_first + number, range->gpa, range->len) ? VMEMDEV_E_HOST
+										 : 0;
+}
+
+/*
+ * The blocks were discarded as they were unplugged; what the guest has touched beside them
+ * goes now, when it can touch it no more.
+ */
+static void hide_slot(void *ctx, uint32_t number, const struct vmemdev_range *range)
+{
+	const struct slot *slot = ctx;
+
+	kvm_remove_memory(slot->vmm, slot->kvm_first + number);
+	vmemdev_linux_discard(&slot->vmm->memory, range, 1);
+}
+
+/* Numbers for all slots that the region can have, so that no plug fails for want of one. */
+static int take_numbers(struct slot *slot)
+{
+	const struct mem_option *option = slot->mem_option;
+	uint32_t max = kvm_slots_max(slot->vmm), left = max - slot->vmm->kvm_slots;
+	uint64_t size = option->kvm_slot ? option->kvm_slot : option->size, enough = size;
+
+	while (left && (option->size - 1) / enough >= left)
+		enough *= 2;
+	if (!left || (enough > size && enough > KVM_SLOT_MAX))
+		return fail("--mem: %s: this KVM has %" PRIu32 " memory slots, and %" PRIu32 " are "
+			    "left: expected fewer or smaller --mem", slot->id, max, left);
+	if (enough > size)
+		return fail("--mem: %s: slots=%" PRIu64 " makes %" PRIu64 " memory slots, but of "
+			    "the %" PRIu32 " that this KVM has %" PRIu32 " are left: expected "
+			    "slots=%" PRIu64 "M or larger, or slots=off", slot->id, size,
+			    (option->size - 1) / size + 1, max, left, (enough - 1) / MIB + 1);
+	slot->kvm_first = slot->vmm->kvm_slots;
+	slot->kvm_count = (uint32_t)((option->size - 1) / size + 1);
+	slot->vmm->kvm_slots += slot->kvm_count;
+	return 0;
+}
+
+static int follow_plugged(struct slot *slot)
+{
+	struct vmemdev_mem_slots_config config = {
+		.struct_size = sizeof(config),
+		.slot_count = slot->kvm_count,
+		.slot_size = slot->mem_option->kvm_slot,
+		.plugged = calloc(slot->kvm_count, sizeof(*config.plugged)),
+		.map = show_slot,
+		.unmap = hide_slot,
+		.ctx = slot,
+	};
+	int err;
+
+	if (!config.plugged)
+		return fail("--mem: %s: no memory to count %" PRIu32 " slots: expected larger "
+			    "slots", slot->id, slot->kvm_count);
+	slot->kvm_plugged = config.plugged;
+	err = vmemdev_mem_slots_init(&slot->kvm_slots, sizeof(slot->kvm_slots), &slot->mem,
+				     &config);
+	return err ? fail("--mem: %s: slots: %s", slot->id, vmemdev_strerror(err)) : 0;
+}
+
+int memory_show_device(struct slot *slot)
+{
+	const struct mem_option *option = slot->mem_option;
+	struct vmm *vmm = slot->vmm;
+	struct vmemdev_region *region = vmemdev_linux_region(&vmm->memory, option->addr);
+
+	vmemdev_mem_region(&slot->mem, region->host, region);
 	vmemdev_guest_changed(&vmm->guest);
+	if (take_numbers(slot))
+		return -1;
+	return option->kvm_slot ? follow_plugged(slot)
+				: show(vmm, slot->kvm_first, option->addr, option->size);
+}
+
+static int show_again(const struct slot *slot)
+{
+	const struct mem_option *option = slot->mem_option;
+
+	if (!option->kvm_slot)
+		return show(slot->vmm, slot->kvm_first, option->addr, option->size);
+	for (uint32_t i = 0; i < slot->kvm_count; i++) {
+		uint64_t offset = i * option->kvm_slot, left = option->size - offset;
+		uint64_t len = left < option->kvm_slot ? left : option->kvm_slot;
+
+		if (slot->kvm_plugged[i] &&
+		    show(slot->vmm, slot->kvm_first + i, option->addr + offset, len))
+			return -1;
+	}
+	return 0;
+}
+
+int memory_show_all(struct vmm *vmm)
+{
+	if (show(vmm, LOW_RAM_SLOT, 0, vmm->low_ram) ||
+	    show(vmm, HIGH_RAM_SLOT, HIGH_RAM_START, vmm->high_ram))
+		return -1;
+	for (unsigned i = 0; i < vmm->slot_count; i++) {
+		if (vmm->slots[i].mem_option && show_again(&vmm->slots[i]))
+			return -1;
+	}
+	return 0;
+}
+
+bool memory_is_unplugged(const struct slot *slot, uint64_t gpa)
+{
+	struct vmemdev_range run;
+	bool unplugged;
+
+	pthread_mutex_lock(&slot->vmm->lock);
+	unplugged = vmemdev_mem_next(&slot->mem, gpa, false, &run) && run.gpa == gpa;
+	pthread_mutex_unlock(&slot->vmm->lock);
+	return unplugged;
+}
+
+bool memory_hide_guarded(struct vmm *vmm)
+{
+	bool any = false;
+
+	pthread_mutex_lock(&vmm->lock);
+	for (unsigned i = 0; i < vmm->slot_count; i++) {
+		struct slot *slot = &vmm->slots[i];
+
+		if (!slot->mem_option || !slot->mem_option->guarded)
+			continue;
+		for (uint32_t n = 0; n < slot->kvm_count && !slot->hidden; n++) {
+			if (!slot->kvm_plugged || slot->kvm_plugged[n])
+				kvm_remove_memory(vmm, slot->kvm_first + n);
+		}
+		slot->hidden = any = true;
+	}
+	pthread_mutex_unlock(&vmm->lock);
+	return any;
+}
+
+uint32_t memory_slots_shown(const struct slot *slot)
+{
+	return slot->kvm_plugged ? vmemdev_mem_slots_mapped(&slot->kvm_slots) : 1;
+}
+
+int memory_clear(struct vmm *vmm)
+{
+	const struct vmemdev_range ram[] = {
+		{.gpa = 0, .len = vmm->low_ram},
+		{.gpa = HIGH_RAM_START, .len = vmm->high_ram},
+	};
+	struct vmemdev_linux_error error;
+
+	if (vmemdev_linux_discard(&vmm->memory, ram, vmm->high_ram ? 2 : 1)) {
+		vmemdev_linux_last_error(&vmm->memory, &error);
+		return fail("clearing the RAM: %s", error.text);
+	}
+	return 0;
+}
+
+struct slot *memory_device_at(struct vmm *vmm, uint64_t gpa)
+{
+	for (unsigned i = 0; i < vmm->slot_count; i++) {
+		const struct mem_option *option = vmm->slots[i].mem_option;
+
+		if (option && gpa >= option->addr && gpa - option->addr < option->size)
+			return &vmm->slots[i];
+	}
+	return NULL;
 }
 
 uint64_t memory_top(const struct vmm *vmm)
@@ -189,25 +455,68 @@ void *memory_at(const struct vmm *vmm, uint64_t gpa, uint64_t len)
 	return (char *)vmemdev_linux_ram_at(&vmm->memory, 0)->host + gpa;
 }
 
-/* What mincore() says of guest memory: pages that the host holds for it, shared ones too. */
-uint64_t memory_resident(const struct vmm *vmm)
+/* Whether the host may hold pages at @offset of a region: not where KVM shows it to nobody. */
+static bool may_be_resident(struct slot *slot, uint64_t offset)
+{
+	bool shown;
+
+	if (!slot || !slot->kvm_plugged)
+		return true;
+	pthread_mutex_lock(&slot->vmm->lock);
+	shown = slot->kvm_plugged[offset / slot->mem_option->kvm_slot] > 0;
+	pthread_mutex_unlock(&slot->vmm->lock);
+	return shown;
+}
+
+static uint64_t resident_pages(void *host, uint64_t len)
 {
 	static unsigned char pages[RESIDENT_STEP / RESIDENT_PAGE];
-	const struct vmemdev_linux_ram *ram;
 	uint64_t count = 0;
 
-	for (uint32_t i = 0; (ram = vmemdev_linux_ram_at(&vmm->memory, i)); i++) {
-		for (uint64_t at = 0; at < ram->size; at += RESIDENT_STEP) {
-			uint64_t len = ram->size - at < RESIDENT_STEP ? ram->size - at
-								      : RESIDENT_STEP;
+	if (mincore(host, len, pages))
+		return 0;
+	for (uint64_t page = 0; page < len / RESIDENT_PAGE; page++)
+		count += pages[page] & 1;
+	return count;
+}
 
-			if (mincore((char *)ram->host + at, len, pages))
-				continue;
-			for (uint64_t page = 0; page < len / RESIDENT_PAGE; page++)
-				count += pages[page] & 1;
-		}
+static uint64_t resident_of(struct vmm *vmm, const struct vmemdev_linux_ram *ram)
+{
+	struct slot *slot = memory_device_at(vmm, ram->gpa);
+	uint64_t step = slot && slot->kvm_plugged && slot->mem_option->kvm_slot < RESIDENT_STEP ?
+			slot->mem_option->kvm_slot : RESIDENT_STEP;
+	uint64_t count = 0;
+
+	for (uint64_t at = 0; at < ram->size; at += step) {
+		uint64_t left = ram->size - at;
+
+		if (may_be_resident(slot, at))
+			count += resident_pages((char *)ram->host + at, left < step ? left : step);
 	}
 	return count * RESIDENT_PAGE;
+}
+
+/* What mincore() says of guest memory: pages that the host holds for it, shared ones too. */
+uint64_t memory_resident(struct vmm *vmm)
+{
+	const struct vmemdev_linux_ram *ram;
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; (ram = vmemdev_linux_ram_at(&vmm->memory, i)); i++)
+		bytes += resident_of(vmm, ram);
+	return bytes;
+}
+
+uint64_t memory_ram_resident(struct vmm *vmm)
+{
+	const struct vmemdev_linux_ram *ram;
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; (ram = vmemdev_linux_ram_at(&vmm->memory, i)); i++) {
+		if (!memory_device_at(vmm, ram->gpa))
+			bytes += resident_of(vmm, ram);
+	}
+	return bytes;
 }
 
 uint64_t memory_process_rss(void)
@@ -221,4 +530,19 @@ uint64_t memory_process_rss(void)
 		resident = 0;
 	fclose(file);
 	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t memory_process_huge(void)
+{
+	FILE *file = fopen("/proc/self/status", "re");
+	unsigned long long kib = 0;
+	char line[128];
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "HugetlbPages: %llu", &kib) == 1)
+			break;
+	}
+	if (file)
+		fclose(file);
+	return kib << 10;
 }

@@ -11,11 +11,13 @@
 
 #include "settings.h"
 
-#define ID_MAX 64
 #define ID_CHARACTERS \
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 #define SYSTEM_PAGE 4096
 #define REPORT_LIMIT_MAX (UINT64_C(1) << 44)
+#define GUEST_BLOCK_MIN (UINT64_C(128) << 20)
+#define GUEST_BLOCK_MAX (UINT64_C(2) << 30)
+#define REQUEST_BLOCKS 65535
 #define REPORTING_QUEUE_MIN 32 /* entries that Linux fills at once, */
 #define HINTING_QUEUE_MIN 2    /* or else it does not take the device */
 
@@ -34,9 +36,9 @@ static const char usage[] =
 	"  --balloon[=...]      a balloon device\n"
 	"      deflate-on-oom=on|off  let the guest take pages back when it is short (off)\n"
 	"      must-tell-host=on|off|require  ask the guest to announce what it takes back, or\n"
-	"                       refuse one that does not (on where frame is, else off)\n"
+	"                       refuse one that does not (on; off with frame=off)\n"
 	"      frame=SIZE|off   remember what was given up, and discard it by host pages of this\n"
-	"                       size (the RAM's page if that is above 4K, else off)\n"
+	"                       size (the RAM's page; off with must-tell-host=off)\n"
 	"      stats=on|off     statistics of the guest (on)\n"
 	"      hinting=on|off   free page hinting (on)\n"
 	"      reporting=on|off free page reporting (off), with\n"
@@ -49,19 +51,28 @@ static const char usage[] =
 	"      requested=SIZE   how much the guest should plug at start (0)\n"
 	"      id=NAME          its name on the control socket (mem0, mem1, ...)\n"
 	"      addr=ADDRESS     its guest-physical address (the next multiple of 2G)\n"
+	"      slots=SIZE|off   memory slots of this size in KVM, there only while something in\n"
+	"                       them is plugged; off: one for the whole region (1G)\n"
+	"      guarded=on|off   unplugged memory cannot be touched: a guest that does is stopped,\n"
+	"                       and one that does not promise to leave it alone refused (off)\n"
+	"      populate=on|off  plugging brings the pages, or says busy (on for huge pages)\n"
+	"      persistent-suspend=on|off  blocks outlive the guest's sleep (off)\n"
+	"      guest-block=SIZE what Linux adds at once; above 64G of RAM it may be 2G (128M)\n"
 	"  for --balloon and --mem:\n"
 	"      packed, notification-data=on|off                 virtqueue features (off)\n"
 	"      indirect, event-idx, ring-reset=on|off           virtqueue features (on)\n"
 	"      in-order=on|off                                  another (on for --mem)\n"
 	"      queue-size=N     entries in a queue, a power of two (128)\n"
 	"  --packed             packed=on for all devices that do not say packed=off\n"
+	"  --reboot=exit|restart  a guest that resets itself ends the VMM, or starts anew with\n"
+	"                       nothing plugged (exit)\n"
 	"  --control SOCKET     where toyvmm-ctl can reach this VMM\n"
 	"  --help\n"
 	"\n"
 	"Sizes are decimal, or hexadecimal after 0x, and may end in K, M, G or T.\n"
 	"On a terminal, Ctrl-A x ends the VMM.\n"
 	"Exit status: 0 guest powered off or quit, 1 trouble, 2 wrong command line,\n"
-	"3 guest reset itself.\n";
+	"3 guest reset itself, 4 guest touched unplugged memory of a guarded device.\n";
 
 /* What any device takes. returns: 1 if @s was not one of these. */
 static int device_setting(const struct setting *s, struct device_option *device)
@@ -81,10 +92,10 @@ static int device_setting(const struct setting *s, struct device_option *device)
 	bool on;
 
 	if (!strcmp(s->name, "queue-size")) {
-		if (setting_number(s, VMEMDEV_VQ_SIZE_MAX, &number))
-			return -1;
-		if (!number || (number & (number - 1)))
-			return setting_bad(s, "a power of two");
+		if (!size_parse(s->value, &number) || !number || number > VMEMDEV_VQ_SIZE_MAX ||
+		    (number & (number - 1)))
+			return fail("%s: queue-size=%s: expected a power of two from 1 to %d",
+				    s->option, s->value, VMEMDEV_VQ_SIZE_MAX);
 		device->queue_size = (uint16_t)number;
 		return 0;
 	}
@@ -245,13 +256,47 @@ static int balloon_option(char *list, struct balloon_option *balloon)
 	return err || more ? -1 : 0;
 }
 
+/* On and off. returns: 1 if @s was not one of these. */
+static int mem_flag(const struct setting *s, struct mem_option *mem)
+{
+	bool on;
+
+	if (!strcmp(s->name, "guarded"))
+		return setting_bool(s, &mem->guarded);
+	if (!strcmp(s->name, "persistent-suspend"))
+		return setting_bool(s, &mem->persistent_suspend);
+	if (strcmp(s->name, "populate"))
+		return 1;
+	if (setting_bool(s, &on))
+		return -1;
+	mem->populate = on ? POPULATE_ON : POPULATE_OFF;
+	return 0;
+}
+
+static int set_kvm_slot(const struct setting *s, uint64_t *size)
+{
+	*size = 0;
+	if (!strcmp(s->value, "off"))
+		return 0;
+	if (!size_parse(s->value, size) || *size < SYSTEM_PAGE || *size > KVM_SLOT_MAX ||
+	    (*size & (*size - 1)))
+		return setting_bad(s, "a power of two from 4K to 4T such as 1G, or off");
+	return 0;
+}
+
 static int mem_setting(const struct setting *s, struct mem_option *mem)
 {
 	uint64_t number = 0;
 	int err = device_setting(s, &mem->device);
 
+	if (err == 1)
+		err = mem_flag(s, mem);
 	if (err <= 0)
 		return err;
+	if (!strcmp(s->name, "slots"))
+		return set_kvm_slot(s, &mem->kvm_slot);
+	if (!strcmp(s->name, "guest-block"))
+		return setting_size(s, &mem->guest_block);
 	if (!strcmp(s->name, "size"))
 		return setting_size(s, &mem->size);
 	if (!strcmp(s->name, "block"))
@@ -284,6 +329,7 @@ static int mem_option(char *list, struct options *options)
 			    SLOTS_MAX - 1);
 	mem = &options->mem[options->mem_count];
 	mem->block = 2 << 20;
+	mem->kvm_slot = KVM_SLOT_DEFAULT;
 	snprintf(names[options->mem_count], sizeof(names[0]), "mem%u", options->mem_count);
 	mem->id = names[options->mem_count];
 	options->mem_count++;
@@ -325,6 +371,11 @@ static int one_option(struct options *options, int letter, char *value)
 	case 'p':
 		options->packed = true;
 		return 0;
+	case 'r':
+		options->restart = !strcmp(value, "restart");
+		if (!options->restart && strcmp(value, "exit"))
+			return fail("--reboot %s: expected exit or restart", value);
+		return 0;
 	case 'm':
 		return memory_option(value, &options->memory);
 	case 'b':
@@ -363,22 +414,70 @@ static int check_memory(const struct memory_option *memory)
 	return 0;
 }
 
-static int check_balloon(const struct balloon_option *balloon, uint64_t page_size)
+/* Together they would give nothing back. */
+static int check_frame(const struct balloon_option *balloon, uint64_t page_size)
 {
-	uint16_t entries = balloon->device.queue_size;
-	unsigned needed = balloon->reporting ? REPORTING_QUEUE_MIN :
-			  balloon->hinting ? HINTING_QUEUE_MIN : 1;
+	bool untold = balloon->must_tell_host == MUST_TELL_HOST_OFF;
 
 	if (balloon->frame && balloon->frame < page_size)
 		return fail("--balloon: frame of %" PRIu64 " bytes: expected at least the page of "
 			    "%" PRIu64 " bytes that --memory asks for, as no part of it can be "
 			    "given back", balloon->frame, page_size);
+	if (page_size > SYSTEM_PAGE && (untold || !balloon->frame))
+		return fail("--balloon: %s with --memory's backing=hugetlb: Linux never gives up a "
+			    "page of %" PRIu64 " bytes at once, so none would be given back: leave "
+			    "both frame and must-tell-host away, or take backing=memfd",
+			    untold ? "must-tell-host=off" : "frame=off", page_size);
+	if (untold && balloon->frame != FRAME_BY_PAGE && balloon->frame > SYSTEM_PAGE)
+		return fail("--balloon: frame=%" PRIu64 " with must-tell-host=off: without the "
+			    "guest's promise nothing is remembered, and Linux never gives up so "
+			    "much at once, so nothing would be given back: expected "
+			    "must-tell-host=on or require, or frame=off", balloon->frame);
+	return 0;
+}
+
+/* @all is the guest's memory at its largest. */
+static int check_balloon(const struct balloon_option *balloon, uint64_t page_size, uint64_t all)
+{
+	uint16_t entries = balloon->device.queue_size;
+	unsigned needed = balloon->reporting ? REPORTING_QUEUE_MIN :
+			  balloon->hinting ? HINTING_QUEUE_MIN : 1;
+
+	if (check_frame(balloon, page_size))
+		return -1;
 	if (entries && entries < needed)
 		return fail("--balloon: queue-size=%u: expected at least %u, as Linux wants with "
 			    "%s=on", entries, needed, balloon->reporting ? "reporting" : "hinting");
 	if (!balloon->reporting && (balloon->report_min || balloon->report_limit))
 		return fail("--balloon: report-min and report-limit are for free page reporting: "
 			    "give reporting=on, too");
+	if (balloon->report_min > all)
+		return fail("--balloon: report-min=%" PRIu64 ": expected at most what the guest "
+			    "can have, %" PRIu64 " bytes, or no report is ever taken",
+			    balloon->report_min, all);
+	return 0;
+}
+
+/* Of the sizes that fit each other, beside the region's. */
+static int check_mem_parts(const struct mem_option *mem)
+{
+	if (mem->kvm_slot && mem->kvm_slot < mem->block)
+		return fail("--mem: %s: slots=%" PRIu64 ": expected at least the block of %" PRIu64
+			    " bytes, or off", mem->id, mem->kvm_slot, mem->block);
+	if (!mem->kvm_slot && mem->size > KVM_SLOT_MAX)
+		return fail("--mem: %s: slots=off with a size of %" PRIu64 " bytes: KVM takes no "
+			    "more than 4T in one piece: give a size such as slots=1G", mem->id,
+			    mem->size);
+	if (mem->guest_block && (mem->guest_block < GUEST_BLOCK_MIN ||
+				 mem->guest_block > GUEST_BLOCK_MAX ||
+				 (mem->guest_block & (mem->guest_block - 1))))
+		return fail("--mem: %s: guest-block=%" PRIu64 ": expected a power of two from 128M "
+			    "to 2G, as /sys/devices/system/memory/block_size_bytes of the guest",
+			    mem->id, mem->guest_block);
+	if (mem->guest_block / REQUEST_BLOCKS >= mem->block)
+		return fail("--mem: %s: guest-block=%" PRIu64 " with blocks of %" PRIu64 " bytes: "
+			    "a request can name %d blocks: expected larger blocks, such as "
+			    "block=2M", mem->id, mem->guest_block, mem->block, REQUEST_BLOCKS);
 	return 0;
 }
 
@@ -403,24 +502,25 @@ static int check_mem(const struct mem_option *mem, uint64_t page_size)
 			  mem->addr > UINT64_MAX - mem->size))
 		return fail("--mem: %s: addr=0x%" PRIx64 ": expected a multiple of the block of "
 			    "%" PRIu64 " bytes, from 4G on", mem->id, mem->addr, mem->block);
-	return 0;
+	return check_mem_parts(mem);
 }
 
 /* What can only be seen when all options are known. */
 static int check(struct options *options)
 {
+	uint64_t all = options->memory.size;
+
 	if (!options->kernel)
 		return fail("no kernel: give one with --kernel FILE, such as "
 			    "/boot/vmlinuz-$(uname -r)");
 	if (check_memory(&options->memory))
 		return -1;
-	if (check_balloon(&options->balloon, options->memory.page_size))
-		return -1;
 	for (unsigned i = 0; i < options->mem_count; i++) {
 		if (check_mem(&options->mem[i], options->memory.page_size))
 			return -1;
+		all += options->mem[i].size;
 	}
-	return 0;
+	return check_balloon(&options->balloon, options->memory.page_size, all);
 }
 
 int options_parse(struct options *options, int argc, char **argv)
@@ -434,6 +534,7 @@ int options_parse(struct options *options, int argc, char **argv)
 		{"balloon", optional_argument, NULL, 'b'},
 		{"mem", required_argument, NULL, 'M'},
 		{"packed", no_argument, NULL, 'p'},
+		{"reboot", required_argument, NULL, 'r'},
 		{"control", required_argument, NULL, 'C'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},

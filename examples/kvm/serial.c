@@ -235,3 +235,14 @@ void serial_destroy(struct vmm *vmm)
 	if (vmm->serial.raw)
 		tcsetattr(STDIN_FILENO, TCSANOW, &saved_terminal);
 }
+
+/* What was typed and not read yet stays: it is the terminal's, not the guest's. */
+void serial_reset(struct vmm *vmm)
+{
+	struct serial *serial = &vmm->serial;
+
+	pthread_mutex_lock(&serial->lock);
+	serial->ier = serial->lcr = serial->mcr = serial->scr = serial->dll = serial->dlm = 0;
+	serial->thr_empty_pending = false;
+	pthread_mutex_unlock(&serial->lock);
+}

@@ -45,9 +45,10 @@ static int mem_unplug(void *ctx, const struct vmemdev_range *ranges, uint32_t co
 
 static void mem_plugged(void *ctx, uint64_t bytes)
 {
-	const struct slot *slot = ctx;
+	struct slot *slot = ctx;
 
 	control_number_event(slot->vmm, "plugged", slot->id, "bytes", bytes);
+	slot->moved = true;
 }
 
 static const struct vmemdev_mem_ops mem_ops = {
@@ -180,8 +181,15 @@ bool virtio_run(struct vmm *vmm)
 
 	pthread_mutex_lock(&vmm->lock);
 	for (unsigned i = 0; i < vmm->slot_count; i++) {
-		if (vmemdev_device_run(vmm->slots[i].device, BUDGET) > 0)
+		struct slot *slot = &vmm->slots[i];
+
+		if (vmemdev_device_run(slot->device, BUDGET) > 0)
 			left = true;
+		if (!slot->mem_option)
+			balloon_ran(&vmm->balloon);
+		if (slot->moved)
+			resize_look(&slot->resize);
+		slot->moved = false;
 	}
 	pthread_mutex_unlock(&vmm->lock);
 	return left;
@@ -210,17 +218,21 @@ struct vmemdev_device_config virtio_config(struct slot *slot, const struct devic
 	};
 }
 
-static int create_mem(struct vmm *vmm, const struct mem_option *option)
+/* What the slot's option says, into the device's configuration. */
+static int init_mem(struct slot *slot)
 {
-	struct slot *slot = virtio_new_slot(vmm, option->id);
+	const struct mem_option *option = slot->mem_option;
 	size_t words = vmemdev_mem_bitmap_words(option->size, option->block);
 	struct vmemdev_mem_config config = {
 		.struct_size = sizeof(config),
 		.has_node = true,
 		.node = option->node,
+		.persistent_suspend = option->persistent_suspend,
+		.unplugged_inaccessible = option->guarded,
 		.addr = option->addr,
 		.region_size = option->size,
 		.block_size = option->block,
+		.guest_block = option->guest_block,
 		.bitmap = calloc(words, sizeof(*config.bitmap)),
 		.bitmap_words = words,
 		.device = virtio_config(slot, &option->device),
@@ -232,21 +244,31 @@ static int create_mem(struct vmm *vmm, const struct mem_option *option)
 	if (!config.bitmap)
 		return fail("--mem: %s: no memory for the bitmap of %zu words: expected a smaller "
 			    "size or a larger block", option->id, words);
+	slot->bitmap = config.bitmap;
 	err = vmemdev_mem_init(&slot->mem, sizeof(slot->mem), &config);
-	if (err)
-		return fail("--mem: %s: %s", option->id, vmemdev_strerror(err));
+	return err ? fail("--mem: %s: %s", option->id, vmemdev_strerror(err)) : 0;
+}
+
+static int create_mem(struct vmm *vmm, const struct mem_option *option)
+{
+	struct slot *slot = virtio_new_slot(vmm, option->id);
+	int err;
+
+	slot->mem_option = option;
+	if (init_mem(slot))
+		return -1;
 	err = vmemdev_mem_set_requested(&slot->mem, option->requested);
 	if (err)
 		return fail("--mem: %s: requested=%" PRIu64 ": %s", option->id, option->requested,
 			    vmemdev_strerror(err));
-	slot->mem_option = option;
-	memory_show_device(vmm, &slot->mem, option->addr);
+	if (memory_show_device(slot) || resize_create(slot))
+		return -1;
 	return virtio_connect(slot, vmemdev_mem_device(&slot->mem));
 }
 
 int virtio_create(struct vmm *vmm)
 {
-	if (vmm->options.balloon.present && balloon_create(vmm))
+	if ((vmm->options.balloon.present && balloon_create(vmm)) || huge_create(vmm))
 		return -1;
 	for (unsigned i = 0; i < vmm->options.mem_count; i++) {
 		if (create_mem(vmm, &vmm->options.mem[i]))

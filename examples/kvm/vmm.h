@@ -33,8 +33,12 @@ struct kvm_run;
 #define ACPI_BASE UINT64_C(0xe0000)         /* tables, in the old BIOS area */
 #define ACPI_END UINT64_C(0x100000)
 #define MEM_ALIGN (UINT64_C(2) << 30)       /* Linux's memory block is 2 GiB at most */
+#define ID_MAX 64                            /* characters of a device's name */
 #define FRAME_MAX (UINT64_C(1) << 30)
 #define FRAME_BY_PAGE UINT64_MAX            /* nothing was said of --balloon's frame */
+#define SMALL_PAGE UINT64_C(4096)            /* what is never short of a page of its kind */
+#define KVM_SLOT_DEFAULT (UINT64_C(1) << 30) /* of a memory device's region; as large as a block */
+#define KVM_SLOT_MAX (UINT64_C(4) << 40)     /* KVM takes less than 8 TiB in one piece */
 
 /* What boot.c puts into low memory for the first vCPU to start with. */
 #define BOOT_GDT 0x500
@@ -64,7 +68,8 @@ enum exit_status {
 	EXIT_POWER_OFF = 0,   /* the guest powered off, or somebody told us to quit */
 	EXIT_TROUBLE = 1,     /* something did not work; a message said what */
 	EXIT_USAGE = 2,       /* the command line is wrong */
-	EXIT_GUEST_RESET = 3, /* the guest reset itself; a toy does not start it again */
+	EXIT_GUEST_RESET = 3, /* the guest reset itself, and --reboot=exit */
+	EXIT_GUEST_FAULT = 4, /* the guest touched unplugged memory of a guarded device */
 	EXIT_RUNNING = 255    /* not yet */
 };
 
@@ -99,9 +104,19 @@ struct balloon_option {
 	struct device_option device;
 };
 
+enum populate {
+	POPULATE_BY_PAGE = 0, /* nothing was said of it: on for huge pages */
+	POPULATE_OFF,
+	POPULATE_ON
+};
+
 struct mem_option {
 	const char *id;
 	uint64_t size, block, requested, addr; /* addr 0: memory.c chooses */
+	uint64_t kvm_slot;    /* bytes of a KVM memory slot; 0: one for the whole region */
+	uint64_t guest_block; /* Linux's memory block; 0: as the library has it */
+	enum populate populate;
+	bool guarded, persistent_suspend;
 	uint16_t node;
 	struct device_option device;
 };
@@ -113,7 +128,7 @@ struct options {
 	struct balloon_option balloon;
 	struct mem_option mem[SLOTS_MAX];
 	unsigned mem_count;
-	bool packed;
+	bool packed, restart; /* the guest's reset starts it anew */
 };
 
 /* Fill in @options. returns: EXIT_RUNNING, or the status to exit with. */
@@ -145,6 +160,17 @@ void loop_wake(struct vmm *vmm);
 /* End the VMM; the first reason given counts. From any thread. */
 void vmm_stop(struct vmm *vmm, enum exit_status status, const char *reason);
 
+/* ---- timers.c: clocks for the event loop ---- */
+
+#define MILLISECOND INT64_C(1000000) /* in nanoseconds */
+#define SECOND INT64_C(1000000000)
+
+/* Make @timer, at rest, with @ready called in the main thread when it rings. 0 or -1. */
+int timer_add(struct vmm *vmm, struct watch *timer, void (*ready)(void *ctx), void *ctx);
+void timer_set(const struct watch *timer, int64_t interval); /* nanoseconds; 0: to rest */
+uint64_t timer_rang(const struct watch *timer); /* how often since it was last asked */
+uint64_t timer_now(void);                       /* milliseconds, of a clock that only goes on */
+
 /* ---- the machine ---- */
 
 struct vcpu {
@@ -153,6 +179,20 @@ struct vcpu {
 	pthread_t thread;
 	unsigned index;
 	int fd;
+	size_t run_size;
+	bool faulted; /* touched memory that is not there */
+};
+
+/* What joins a device to KVM, kept to do it again. */
+struct irq_wire {
+	int fd;
+	uint32_t gsi;
+};
+
+struct doorbell_wire {
+	int fd;
+	uint32_t value;
+	uint64_t gpa;
 };
 
 struct serial {
@@ -174,6 +214,15 @@ struct doorbell {
 	uint16_t queue;
 };
 
+/* How a memory device is brought to a size, as it is told on the control socket. */
+struct resize {
+	struct slot *slot;
+	struct vmemdev_mem_resize run;
+	struct watch timer;
+	uint32_t told_state;   /* enum vmemdev_mem_resize_state, */
+	uint64_t told_plugged; /* and the size, of the newest event */
+};
+
 /* One virtio-mmio device: which device it is, and its wires into the machine. */
 struct slot {
 	struct vmm *vmm;
@@ -187,6 +236,15 @@ struct slot {
 
 	const struct mem_option *mem_option; /* NULL: the balloon */
 	struct vmemdev_mem mem;
+	uint64_t *bitmap; /* the device's: a bit a block */
+	bool moved; /* blocks were plugged or unplugged: the resize is to look at it */
+	struct resize resize;
+
+	/* KVM's memory slots for the region: numbers from kvm_first on, kvm_count of them. */
+	uint32_t kvm_first, kvm_count;
+	uint64_t *kvm_plugged; /* what is plugged in each; NULL: one for the whole region */
+	struct vmemdev_mem_slots kvm_slots;
+	bool hidden; /* by memory_hide_guarded() */
 };
 
 /* Statistics whose tags the library does not know, of one set. */
@@ -194,8 +252,18 @@ struct slot {
 
 struct unknown_stats {
 	uint32_t count;
+	uint64_t dropped; /* for which there was no room */
 	uint16_t tags[UNKNOWN_STATS_MAX];
 	uint64_t values[UNKNOWN_STATS_MAX];
+};
+
+/* A deflate that waits for free huge pages; ranges are the device's. */
+struct deflate {
+	const struct vmemdev_range *ranges;
+	uint32_t count;      /* 0: none waits */
+	uint64_t token;
+	uint64_t waits;      /* how often one has waited */
+	struct watch timer;
 };
 
 struct balloon {
@@ -206,7 +274,9 @@ struct balloon {
 	struct vmemdev_balloon_track tracks[VMEMDEV_LINUX_RAM_MAX];
 	uint32_t track_count;
 
+	struct deflate deflate;
 	struct watch stats_timer, report_timer;
+	uint32_t stats_period; /* seconds; 0: nobody asks */
 	struct unknown_stats unknown, unknown_next; /* of the newest set, and of that being read */
 	int64_t report_credit;    /* bytes; below 0: what was reported beyond the limit */
 	uint64_t reported;        /* pages, when the credit was last reckoned */
@@ -220,6 +290,7 @@ struct client {
 	struct vmm *vmm; /* NULL: nobody is here */
 	bool wants_events;
 	bool cut_off;    /* did not read; the main thread is to hang up */
+	uint64_t heard;  /* control.turn when it last said something */
 	size_t len;
 	char line[512];
 };
@@ -229,6 +300,7 @@ struct client {
 struct control {
 	struct watch listener;
 	struct client clients[CLIENTS_MAX];
+	uint64_t turn;
 };
 
 struct vmm {
@@ -242,11 +314,20 @@ struct vmm {
 
 	int kvm_fd, vm_fd;
 	struct vcpu vcpus[CPUS_MAX];
+	_Atomic unsigned vcpus_running;
+	const char *_Atomic reset_reason; /* the guest has reset the machine; or NULL */
+	bool stopping;                    /* its vCPUs were told to stop */
+	struct irq_wire irqs[SLOTS_MAX + 1]; /* and the console's */
+	struct doorbell_wire doorbells[SLOTS_MAX * VMEMDEV_QUEUES_MAX];
+	unsigned irq_count, doorbell_count;
 	uint64_t kernel_entry, boot_params; /* where the first vCPU starts, and its RSI */
 
 	struct vmemdev_linux_memory memory;
 	struct vmemdev_guest guest;
 	uint64_t low_ram, high_ram;
+	uint32_t kvm_slots; /* numbers of KVM memory slots given away */
+	struct watch shortage_timer;
+	uint64_t shortage; /* bytes that the guest may touch and the host has no page for */
 
 	struct slot slots[SLOTS_MAX];
 	unsigned slot_count;
@@ -255,20 +336,47 @@ struct vmm {
 	struct control control;
 };
 
-/* kvm.c. Each returns 0 or -1, having said what is wrong. */
+/*
+ * kvm.c. Those that return an int return 0 or -1, having said what is wrong. What is added
+ * stays over kvm_renew(), which makes the virtual machine anew; but not memory.
+ */
 int kvm_create(struct vmm *vmm);
+uint32_t kvm_slots_max(const struct vmm *vmm);     /* memory slots of a virtual machine */
+unsigned kvm_address_bits(const struct vmm *vmm);  /* of guest-physical addresses */
 int kvm_add_memory(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, void *host);
+void kvm_remove_memory(struct vmm *vmm, uint32_t slot);
 int kvm_add_irqfd(struct vmm *vmm, uint32_t gsi);       /* the eventfd, or -1 */
 int kvm_add_doorbell(struct vmm *vmm, uint64_t gpa, uint32_t value); /* the eventfd, or -1 */
 int kvm_start(struct vmm *vmm);
+void kvm_stop(struct vmm *vmm); /* tell the vCPUs; loop_wake() when vcpus_running is 0 */
+int kvm_renew(struct vmm *vmm); /* all vCPUs have stopped */
 
 /* memory.c */
 int memory_create(struct vmm *vmm);
-void memory_show_device(struct vmm *vmm, const struct vmemdev_mem *mem, uint64_t addr);
+int memory_show_device(struct slot *slot); /* to the devices and, as far as plugged, to KVM */
+int memory_show_all(struct vmm *vmm);      /* all that KVM is to have, to a new machine */
+int memory_clear(struct vmm *vmm);         /* the RAM */
+struct slot *memory_device_at(struct vmm *vmm, uint64_t gpa); /* whose region it is, or NULL */
+bool memory_is_unplugged(const struct slot *slot, uint64_t gpa); /* not under the lock */
+bool memory_hide_guarded(struct vmm *vmm); /* from KVM, for good; whether there is anything */
+uint32_t memory_slots_shown(const struct slot *slot); /* how many KVM has now */
 uint64_t memory_top(const struct vmm *vmm); /* where the last region ends */
 void *memory_at(const struct vmm *vmm, uint64_t gpa, uint64_t len); /* RAM only, or NULL */
-uint64_t memory_resident(const struct vmm *vmm);
+uint64_t memory_resident(struct vmm *vmm);  /* not under the lock */
+uint64_t memory_ram_resident(struct vmm *vmm); /* the same of the RAM alone */
 uint64_t memory_process_rss(void);
+uint64_t memory_process_huge(void); /* bytes of hugetlb pages, which the RSS leaves out */
+uint64_t memory_page(const struct vmm *vmm); /* of the RAM */
+
+/* Have the host pages there that hold @range. returns: 0; VMEMDEV_E_BUSY: none is free */
+int memory_bring(struct vmm *vmm, const struct vmemdev_range *range);
+
+/* huge.c: what is different where the pages are scarce. 0 or -1. */
+int huge_create(struct vmm *vmm);
+int huge_create_deflate(struct balloon *balloon);
+int huge_deflate(void *ctx, const struct vmemdev_range *ranges, uint32_t count, uint64_t token);
+void huge_cancel(void *ctx, uint64_t token);
+uint64_t huge_waiting(const struct balloon *balloon); /* bytes */
 
 /* boot.c, acpi.c: put things into RAM. 0 or -1. */
 int boot_load(struct vmm *vmm);
@@ -277,6 +385,7 @@ int acpi_write(struct vmm *vmm);
 /* serial.c */
 int serial_create(struct vmm *vmm);
 void serial_destroy(struct vmm *vmm);
+void serial_reset(struct vmm *vmm);
 uint8_t serial_read(struct vmm *vmm, uint16_t reg);
 void serial_write(struct vmm *vmm, uint16_t reg, uint8_t value);
 
@@ -290,11 +399,24 @@ uint64_t virtio_read(struct vmm *vmm, uint64_t gpa, uint32_t width);
 void virtio_write(struct vmm *vmm, uint64_t gpa, uint32_t width, uint64_t value);
 struct slot *virtio_slot(struct vmm *vmm, const char *id); /* NULL: no such device */
 
+/* resize.c. Under the lock, but for the first. */
+int resize_create(struct slot *slot);
+int resize_start(struct resize *resize, const struct vmemdev_mem_resize_config *config);
+void resize_look(struct resize *resize);   /* after anything that may have changed it */
+bool resize_cancel(struct resize *resize); /* whether there was one */
+const char *resize_state_name(uint32_t state);
+
+/* reset.c: the guest resets the machine. */
+void reset_request(struct vmm *vmm, const char *reason); /* from a vCPU's thread, which ends */
+void reset_proceed(struct vmm *vmm);                     /* in the main thread, at each turn */
+
 /* balloon.c. Under the lock, but for the first. */
 int balloon_create(struct vmm *vmm);
 int balloon_hint(struct balloon *balloon, int (*step)(struct vmemdev_balloon *device));
 int balloon_poll_every(struct balloon *balloon, uint32_t seconds);
-uint64_t balloon_given(const struct balloon *balloon); /* bytes */
+uint64_t balloon_given(struct balloon *balloon); /* bytes; not under the lock */
+bool balloon_remembers(const struct balloon *balloon); /* what this guest gives up */
+void balloon_ran(struct balloon *balloon); /* vmemdev_device_run() is over */
 const char *balloon_round_name(uint32_t round);
 
 /* control.c. Events: under the lock, from any thread. */
@@ -305,5 +427,7 @@ void control_number_event(struct vmm *vmm, const char *event, const char *id, co
 void control_text_event(struct vmm *vmm, const char *event, const char *id, const char *what,
 			const char *text);
 void control_error_event(struct vmm *vmm, const char *id, unsigned queue, const char *error);
+void control_resize_event(struct vmm *vmm, const char *id,
+			  const struct vmemdev_mem_resize_progress *progress);
 
 #endif

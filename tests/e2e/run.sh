@@ -22,13 +22,16 @@ declare -A ENTRIES=(
 	[6.12-packed]="drivers features balloon stats hinting inhibit mem rebind health"
 	[6.1-split]="drivers features balloon stats hinting inhibit mem rebind health"
 	[6.1-packed]="drivers features balloon stats hinting mem rebind health"
-	[6.12-split-lean]="features reporting oom health"
+	[6.12-split-lean]="features stats reporting oom health"
 	[6.12-packed-lean]="features rebind reporting frames oom health"
 	[6.1-split-lean]="features rebind reporting frames oom health"
 	[6.1-packed-lean]="features reporting hinting oom health"
+	[6.12-split-mem]="steps touch pinned nodes huge reboot guarded"
+	[6.1-packed-mem]="steps touch pinned nodes huge reboot guarded"
 )
 GUESTS=(6.12-split 6.12-packed 6.1-split 6.1-packed
-	6.12-split-lean 6.12-packed-lean 6.1-split-lean 6.1-packed-lean)
+	6.12-split-lean 6.12-packed-lean 6.1-split-lean 6.1-packed-lean
+	6.12-split-mem 6.1-packed-mem)
 SECONDS_A_GUEST=300 # three times what an idle machine needs
 
 bad_usage()

@@ -13,6 +13,9 @@ MIB=1024                  # figures are in kilobytes, as the kernels count
 RAM=0                     # of the running guest
 REGION=0                  # of its memory device
 MEM_NODE=1                # its NUMA node, which has no other memory
+STARTS=1                  # of the guest so far, in its VMM
+MEM_IDS=                  # of all memory devices
+HUGE_REGION=1024          # GiB of a memory device that is nearly empty
 # The VMM's own code and tables, and pages that the running guest touches meanwhile.
 SLACK=$((24 * MIB))
 
@@ -193,6 +196,85 @@ set_plugged()
 		check_within 90 "plugged size is $(mib "$1") MiB, exactly" plugged_is "$1"
 }
 
+# resize_to ID KIB: the VMM brings the device to that size and tells how it went.
+resize_to()
+{
+	if vm_ctl resize "$1" "$(($2 * 1024))" timeout=120 >"$VM_DIR/resize-$1" 2>&1; then
+		pass "resize: $(tail -n 1 "$VM_DIR/resize-$1")"
+	else
+		wrong "resize $1 to $(mib "$2") MiB: $(tail -n 1 "$VM_DIR/resize-$1")" || return
+	fi
+	check_moved "$1: plugged" 0 "$(vm_info_kb "$1.plugged")" -eq "$2"
+}
+
+# Kilobytes of memory of one of the guest's NUMA nodes, which are there while they have some.
+guest_node()
+{
+	vm_guest "[ ! -d /sys/devices/system/node/node$1 ] && echo 0 || node $1"
+}
+
+# check_slots ID: KVM has slots for what is plugged and no more.
+check_slots()
+{
+	slot=$(vm_info_kb "$1.slot_size")
+	plugged=$(vm_info_kb "$1.plugged")
+	check_is "$1: KVM's slots of $(mib "$slot") MiB, with $(mib "$plugged") MiB plugged" \
+		"$(vm_info "$1.slots")" $(((plugged + slot - 1) / slot))
+}
+
+# Nothing went wrong with a memory device, as far as itself can tell.
+mem_sound()
+{
+	check_is "$1: requests that failed" "$(vm_info "$1.error")" 0
+	check_is "$1: plugs or discards that failed" "$(vm_info "$1.host_failures")" 0
+	check_is "$1: requests that went past the target" "$(vm_info "$1.nack")" 0
+	check_is "$1: a fault" "$(vm_info "$1.fault")" none
+}
+
+# No device needs a reset, and the guest's kernel has not complained.
+guest_sound()
+{
+	balloon=$(vm_guest device 5)
+	mem=$(vm_guest device 24)
+	check_is "a fault of the balloon" "$(vm_info balloon.fault)" none
+	check "the guest still names the balloon: $balloon" [ -n "$balloon" ]
+	for id in $MEM_IDS; do
+		check_is "a fault of $id" "$(vm_info "$id.fault")" none
+	done
+	check_is "memory devices that the guest names" "$(echo "$mem" | wc -w)" \
+		"$(echo "$MEM_IDS" | wc -w)"
+	for device in $balloon $mem; do
+		# 0x40 would be DEVICE_NEEDS_RESET, 0x80 FAILED
+		check_is "status of $device" \
+			"$(vm_guest cat "/sys/bus/virtio/devices/$device/status")" 0x0000000f
+	done
+	check_is "complaints in the guest's kernel log" "$(vm_guest complaints)" none
+	check "the guest has started $STARTS times, as it was to" guest_started
+}
+
+guest_started()
+{
+	[ "$(grep -c '^GUEST ready' "$VM_DIR/console")" -eq "$STARTS" ] && vm_alive
+}
+
+# Events go to the file "events", from now on.
+watch_events()
+{
+	./toyvmm-ctl "$VM_DIR/control" events >"$VM_DIR/events" &
+	EVENTS=$!
+	until_true 10 test -s "$VM_DIR/events"
+}
+
+unwatch_events()
+{
+	kill "$EVENTS"
+}
+
+not()
+{
+	! "$@"
+}
+
 # command_ok COMMAND...: succeeds if the VMM does what is asked.
 command_ok()
 {
@@ -214,10 +296,13 @@ guest_options()
 	mem="--mem node=$MEM_NODE"
 	lean=reporting=on,deflate-on-oom=on
 	case $1 in
-	6.12-split) echo "--memory 384M --cpus 2 --balloon $mem,size=1G,block=2M" ;;
+	6.12-split)
+		echo "--memory 384M --cpus 2 --balloon=must-tell-host=off,frame=off" \
+			"$mem,size=1G,block=2M"
+		;;
 	6.12-packed)
 		ring=notification-data=on,in-order=on
-		echo "--packed --memory 384M --balloon=$ring,must-tell-host=on,frame=4K" \
+		echo "--packed --memory 384M --balloon=$ring" \
 			"$mem,size=1G,block=2M,$ring"
 		;;
 	6.1-split)
@@ -237,6 +322,38 @@ guest_options()
 	6.1-packed-lean)
 		echo "--packed --memory 256M,backing=memfd --balloon=$lean,stats=off"
 		;;
+	6.12-split-mem)
+		echo "--memory 512M --cpus 2 --reboot=restart --balloon=frame=off $mem,size=4G,block=2M" \
+			"--mem size=${HUGE_REGION}G,block=2M,node=2,guarded=on" \
+			"--mem size=256M,block=2M,slots=off,guarded=on"
+		;;
+	6.1-packed-mem)
+		echo "--packed --memory 512M --reboot=restart --balloon=frame=off" \
+			"$mem,size=4G,block=4M,slots=512M,persistent-suspend=on" \
+			"--mem size=${HUGE_REGION}G,block=1M,node=2,guarded=on"
+		;;
+	esac
+}
+
+# The largest region that the processor can address beside the rest, up to 1 TiB.
+choose_huge_region()
+{
+	bits=$(sed -n '/^address sizes/{s/.*: \([0-9]*\) bits physical.*/\1/p;q;}' /proc/cpuinfo)
+	if [ "${bits:-0}" -lt 41 ]; then
+		HUGE_REGION=$((1 << (${bits:-36} - 31)))
+		say "this processor has addresses of ${bits:-36} bits: $HUGE_REGION GiB stand for 1 TiB"
+	fi
+}
+
+# The guests that start themselves anew have their kernel in their initial file system.
+choose_initrd()
+{
+	VM_INITRD=
+	case $GUEST in
+	*-mem)
+		VM_INITRD=$VM_TMP/initrd
+		{ cat "$1/initrd" && (cd "$1" && echo vmlinuz | cpio -o -H newc); } >"$VM_INITRD"
+		;;
 	esac
 }
 
@@ -246,6 +363,8 @@ guest_append()
 	case $1 in
 	# Linux accepts PAGE_POISON only if it overwrites what it frees, here with zeros.
 	6.1-packed-lean) append="$append init_on_free=1" ;;
+	# Or else Linux overwrites all memory with zeros as it gives it back, which takes long.
+	*-mem) append="$append init_on_alloc=0" ;;
 	esac
 	echo "$append"
 }
@@ -256,9 +375,9 @@ guest_features()
 {
 	case $1 in
 	6.12-split) echo 010100 ;;
-	6.12-split-lean) echo 011101 ;;
+	6.12-split-lean) echo 111101 ;;
 	6.12-packed-lean | 6.1-split-lean) echo 101001 ;;
-	6.1-packed-lean) echo 001111 ;;
+	6.1-packed-lean) echo 101111 ;;
 	*) echo 110100 ;;
 	esac
 }
@@ -307,10 +426,13 @@ start_guest()
 		return
 	fi
 	BOOTED=yes
+	choose_initrd "$1"
 	# shellcheck disable=SC2086
 	if vm_start "$1" "$(guest_append "$GUEST")" $options; then
+		STARTS=1
 		RAM=$(vm_info_kb memory)
 		REGION=$(vm_info_kb mem0.size)
+		MEM_IDS=$(vm_ctl info | grep -o '"id":"mem[0-9]*"' | cut -d'"' -f4)
 		return
 	fi
 	BOOTED="FAIL the guest did not boot"
@@ -339,6 +461,7 @@ run_entry()
 	fi
 }
 
+choose_huge_region
 GUEST=
 while read -r guest kernel entry <&4; do
 	if [ "$guest" != "$GUEST" ]; then

@@ -49,10 +49,107 @@ void vmm_stop(struct vmm *vmm, enum exit_status status, const char *reason)
 	atomic_store(&vmm->exit_reason, reason);
 }
 
+struct fake_kvm fake_kvm;
+
+uint32_t kvm_slots_max(const struct vmm *vmm)
+{
+	(void)vmm;
+	return fake_kvm.slots_max;
+}
+
+unsigned kvm_address_bits(const struct vmm *vmm)
+{
+	(void)vmm;
+	return fake_kvm.address_bits;
+}
+
+/* As particular as the real one: no number twice, no memory twice. */
 int kvm_add_memory(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, void *host)
 {
-	(void)vmm, (void)slot, (void)gpa, (void)len, (void)host;
+	struct fake_memory *free_entry = NULL;
+
+	(void)vmm;
+	assert_true(slot < fake_kvm.slots_max);
+	assert_non_null(host);
+	if (fake_kvm.refuse)
+		return -1;
+	for (int i = 0; i < FAKE_MEMORY_MAX; i++) {
+		struct fake_memory *entry = &fake_kvm.memory[i];
+
+		if (!entry->len) {
+			free_entry = entry;
+			continue;
+		}
+		assert_int_not_equal(entry->slot, slot);
+		assert_true(gpa >= entry->gpa + entry->len || entry->gpa >= gpa + len);
+	}
+	assert_non_null(free_entry);
+	*free_entry = (struct fake_memory){.slot = slot, .gpa = gpa, .len = len, .host = host};
 	return 0;
+}
+
+void kvm_remove_memory(struct vmm *vmm, uint32_t slot)
+{
+	(void)vmm;
+	for (int i = 0; i < FAKE_MEMORY_MAX; i++) {
+		if (fake_kvm.memory[i].len && fake_kvm.memory[i].slot == slot) {
+			fake_kvm.memory[i].len = 0;
+			return;
+		}
+	}
+	fail_msg("slot %u is removed and was not there", slot);
+}
+
+const struct fake_memory *fake_memory_at(uint64_t gpa)
+{
+	for (int i = 0; i < FAKE_MEMORY_MAX; i++) {
+		const struct fake_memory *entry = &fake_kvm.memory[i];
+
+		if (entry->len && gpa >= entry->gpa && gpa - entry->gpa < entry->len)
+			return entry;
+	}
+	return NULL;
+}
+
+void kvm_stop(struct vmm *vmm)
+{
+	(void)vmm;
+	fake_kvm.stops++;
+}
+
+int kvm_renew(struct vmm *vmm)
+{
+	(void)vmm;
+	memset(fake_kvm.memory, 0, sizeof(fake_kvm.memory));
+	fake_kvm.renewals++;
+	return 0;
+}
+
+int kvm_start(struct vmm *vmm)
+{
+	(void)vmm;
+	fake_kvm.starts++;
+	return 0;
+}
+
+int boot_load(struct vmm *vmm)
+{
+	/* Into RAM that KVM has, as nothing of the old machine is left. */
+	assert_non_null(fake_memory_at(0));
+	assert_int_equal(*(const uint8_t *)memory_at(vmm, PLAY_GPA, 1), 0);
+	fake_kvm.loads++;
+	return 0;
+}
+
+int acpi_write(struct vmm *vmm)
+{
+	(void)vmm;
+	return 0;
+}
+
+void serial_reset(struct vmm *vmm)
+{
+	(void)vmm;
 }
 
 int kvm_add_irqfd(struct vmm *vmm, uint32_t gsi)
@@ -86,7 +183,33 @@ static void parse(struct machine *m, const char *const *options)
 	m->vmm.options.control = m->socket; /* the words go */
 }
 
-struct machine *machine_start(const char *const *options)
+/* ---- what is said on stderr ---- */
+
+static char said[4096];
+static FILE *said_file;
+static int saved_stderr;
+
+void listen_start(void)
+{
+	said_file = tmpfile();
+	saved_stderr = dup(STDERR_FILENO);
+	assert_non_null(said_file);
+	dup2(fileno(said_file), STDERR_FILENO);
+}
+
+const char *listen_stop(void)
+{
+	dup2(saved_stderr, STDERR_FILENO);
+	close(saved_stderr);
+	rewind(said_file);
+	said[fread(said, 1, sizeof(said) - 1, said_file)] = 0;
+	fclose(said_file);
+	return said;
+}
+
+/* ---- making one ---- */
+
+static struct machine *prepare(const char *const *options)
 {
 	struct machine *m = calloc(1, sizeof(*m));
 
@@ -97,10 +220,69 @@ struct machine *machine_start(const char *const *options)
 	parse(m, options);
 	pthread_mutex_init(&m->vmm.lock, NULL);
 	vmm_stop(&m->vmm, EXIT_RUNNING, "the test is over");
+	fake_kvm = (struct fake_kvm){.slots_max = 32764, .address_bits = 52};
+	return m;
+}
+
+struct machine *machine_start(const char *const *options)
+{
+	struct machine *m = prepare(options);
+
 	assert_int_equal(memory_create(&m->vmm), 0);
 	assert_int_equal(virtio_create(&m->vmm), 0);
 	assert_int_equal(control_create(&m->vmm), 0);
 	return m;
+}
+
+/* As if the RAM were of huge pages, which the machine that tests may not have reserved. */
+static void pretend_huge(struct machine *m)
+{
+	struct vmemdev_linux_ram *ram =
+		(struct vmemdev_linux_ram *)(uintptr_t)vmemdev_linux_ram_at(&m->vmm.memory, 0);
+
+	ram->page_size = HUGE;
+}
+
+struct machine *machine_start_huge(const char *const *options)
+{
+	struct machine *m = prepare(options);
+
+	assert_int_equal(memory_create(&m->vmm), 0);
+	pretend_huge(m);
+	assert_int_equal(virtio_create(&m->vmm), 0);
+	assert_int_equal(control_create(&m->vmm), 0);
+	return m;
+}
+
+static void refused(struct machine *m, bool huge, const char *words)
+{
+	int err;
+
+	listen_start();
+	err = memory_create(&m->vmm);
+	if (!err && huge)
+		pretend_huge(m);
+	err = err || virtio_create(&m->vmm);
+	listen_stop();
+	machine_stop(m);
+	assert_true(err);
+	if (strstr(said, words) == NULL)
+		fail_msg("\"%s\", expected \"%s\" in it", said, words);
+}
+
+void machine_refused(const char *const *options, uint32_t slots_max, unsigned address_bits,
+		     const char *words)
+{
+	struct machine *m = prepare(options);
+
+	fake_kvm.slots_max = slots_max;
+	fake_kvm.address_bits = address_bits;
+	refused(m, false, words);
+}
+
+void machine_refused_huge(const char *const *options, const char *words)
+{
+	refused(prepare(options), true, words);
 }
 
 void machine_stop(struct machine *m)
@@ -117,6 +299,10 @@ void machine_stop(struct machine *m)
 	rmdir(m->directory);
 	for (uint32_t i = 0; i < m->vmm.balloon.track_count; i++)
 		free(m->vmm.balloon.tracks[i].words);
+	for (unsigned i = 0; i < SLOTS_MAX; i++) {
+		free(m->vmm.slots[i].bitmap);
+		free(m->vmm.slots[i].kvm_plugged);
+	}
 	free(m);
 }
 
@@ -135,7 +321,7 @@ void machine_turn(struct machine *m)
 		;
 }
 
-void machine_drive(struct machine *m, uint64_t features)
+static bool drive(struct machine *m, struct vmemdev_device *device, uint64_t features)
 {
 	/* The VMM's own memory, as the guest has it. */
 	m->memory.regions[0] = *vmemdev_linux_region(&m->vmm.memory, 0);
@@ -143,11 +329,30 @@ void machine_drive(struct machine *m, uint64_t features)
 	m->memory.place_used = MIB;
 	/* Not guest_driver_open(), as the device has its transport: interrupts go to the VMM. */
 	m->driver.mem = &m->memory;
-	m->driver.dev = m->vmm.balloon.slot->device;
+	m->driver.dev = device;
 	m->driver.transport = GUEST_DIRECT;
+	m->driver.request = guest_place(&m->memory, 64, 8);
 	m->driven = true;
-	assert_true(guest_driver_start(&m->driver, features, 0));
+	return guest_driver_start(&m->driver, features, 0);
+}
+
+void machine_drive(struct machine *m, uint64_t features)
+{
+	assert_true(drive(m, m->vmm.balloon.slot->device, features));
 	machine_turn(m);
+}
+
+bool machine_drive_mem(struct machine *m, const char *id, uint64_t features)
+{
+	struct slot *slot = virtio_slot(&m->vmm, id);
+	bool started;
+
+	assert_non_null(slot);
+	if (m->driven)
+		guest_driver_close(&m->driver);
+	started = drive(m, slot->device, features);
+	machine_turn(m);
+	return started;
 }
 
 /* ---- clients ---- */
@@ -231,6 +436,26 @@ uint64_t balloon_number(struct machine *m, const char *name)
 	uint64_t number = number_of(balloon, name);
 
 	json_object_put(info);
+	return number;
+}
+
+uint64_t mem_number(struct machine *m, const char *id, const char *name)
+{
+	struct json_object *info = ask(m, "{\"cmd\":\"info\"}");
+	struct json_object *mems = json_object_object_get(info, "mem");
+	uint64_t number = 0;
+	bool found = false;
+
+	for (size_t i = 0; i < json_object_array_length(mems); i++) {
+		struct json_object *mem = json_object_array_get_idx(mems, i);
+
+		if (strcmp(text_of(mem, "id"), id) == 0) {
+			number = number_of(mem, name);
+			found = true;
+		}
+	}
+	json_object_put(info);
+	assert_true(found);
 	return number;
 }
 

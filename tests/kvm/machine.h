@@ -22,6 +22,7 @@
 
 #define MIB (UINT64_C(1) << 20)
 #define PAGE UINT64_C(4096)
+#define HUGE (2 * MIB)
 #define PLAY_GPA (32 * MIB) /* memory that tests give up; the model driver uses what is below */
 #define PATIENCE 20         /* seconds after which what should happen has not */
 
@@ -33,15 +34,53 @@ struct machine {
 	char directory[64], socket[96];
 };
 
+/* What the VMM has asked of KVM, and what it is told of it. machine_start() sets it back. */
+#define FAKE_MEMORY_MAX 32
+
+struct fake_memory {
+	uint64_t gpa, len; /* len 0: not there */
+	void *host;
+	uint32_t slot;
+};
+
+struct fake_kvm {
+	uint32_t slots_max;
+	unsigned address_bits;
+	bool refuse; /* memory is not added */
+	unsigned stops, renewals, starts, loads;
+	struct fake_memory memory[FAKE_MEMORY_MAX];
+};
+
+extern struct fake_kvm fake_kvm;
+
+/* The KVM memory slot that the guest finds at @gpa, or NULL. */
+const struct fake_memory *fake_memory_at(uint64_t gpa);
+
+/* Keep what is said on stderr; and give it, until the next time. */
+void listen_start(void);
+const char *listen_stop(void);
+
 /* Options without --kernel and --control; up to 12, NULL at the end. Aborts if refused. */
 struct machine *machine_start(const char *const *options);
 void machine_stop(struct machine *m);
+
+/* The same with RAM that passes for huge pages. */
+struct machine *machine_start_huge(const char *const *options);
+
+/* A KVM with these limits cannot do it, and is said so in these words. */
+void machine_refused(const char *const *options, uint32_t slots_max, unsigned address_bits,
+		     const char *words);
+
+void machine_refused_huge(const char *const *options, const char *words);
 
 /* One turn of the event loop: all that is ready, then the devices. */
 void machine_turn(struct machine *m);
 
 /* The model driver takes the balloon up with these features, its queues by the text's numbers. */
 void machine_drive(struct machine *m, uint64_t features);
+
+/* The same for a memory device, in place of what it drove before. returns: whether it was let */
+bool machine_drive_mem(struct machine *m, const char *id, uint64_t features);
 
 /* A client of the control socket, connected and accepted. */
 int client_open(struct machine *m);
@@ -57,6 +96,9 @@ const char *text_of(struct json_object *object, const char *name);
 
 /* The balloon's number @name in the answer to "info". */
 uint64_t balloon_number(struct machine *m, const char *name);
+
+/* The same for a memory device. */
+uint64_t mem_number(struct machine *m, const char *id, const char *name);
 
 /* Ask, and put the answer: it must hold no error, or an error with these words in it. */
 void ask_ok(struct machine *m, const char *line);

@@ -2,36 +2,28 @@
 /* The command line of the toy VMM: what an option means, and what is said of a wrong one. */
 #include "machine.h"
 
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #define WORDS_MAX 8
 
-/* What was said on stderr while @words were parsed. */
-static char said[2048];
+/* What was said on stderr while the words were parsed. */
+static const char *said;
 
 static int parse(struct options *options, const char *const *words)
 {
 	char copies[WORDS_MAX][400];
 	char *argv[WORDS_MAX + 1] = {NULL};
-	FILE *file = tmpfile();
-	int argc = 0, status, saved = dup(STDERR_FILENO);
+	int argc = 0, status;
 
-	assert_non_null(file);
 	for (; words[argc] != NULL; argc++) {
 		snprintf(copies[argc], sizeof(copies[0]), "%s", words[argc]);
 		argv[argc] = copies[argc];
 	}
-	dup2(fileno(file), STDERR_FILENO);
+	listen_start();
 	optind = 0;
 	status = options_parse(options, argc, argv);
-	dup2(saved, STDERR_FILENO);
-	close(saved);
-	rewind(file);
-	said[fread(said, 1, sizeof(said) - 1, file)] = 0;
-	fclose(file);
+	said = listen_stop();
 	return status;
 }
 
@@ -90,6 +82,75 @@ static void a_balloon_takes_every_setting(void **state)
 			 2 << 20);
 }
 
+static struct mem_option mem_of(const char *option)
+{
+	const char *const words[] = {"toyvmm", "--kernel", "k", option, NULL};
+	struct options options;
+
+	if (parse(&options, words) != EXIT_RUNNING)
+		fail_msg("%s: %s", option, said);
+	assert_int_equal(options.mem_count, 1);
+	return options.mem[0];
+}
+
+static void a_memory_device_has_these_defaults(void **state)
+{
+	struct mem_option mem = mem_of("--mem=size=1G");
+
+	(void)state;
+	assert_int_equal(mem.size, 1024 * MIB);
+	assert_int_equal(mem.block, 2 * MIB);
+	assert_int_equal(mem.kvm_slot, 1024 * MIB);
+	assert_int_equal(mem.requested, 0);
+	assert_int_equal(mem.node, 0);
+	assert_int_equal(mem.guest_block, 0);
+	assert_int_equal(mem.populate, POPULATE_BY_PAGE);
+	assert_false(mem.guarded);
+	assert_false(mem.persistent_suspend);
+}
+
+static void a_memory_device_takes_every_setting(void **state)
+{
+	struct mem_option mem = mem_of(
+		"--mem=size=1T,block=4M,node=3,requested=8M,addr=0x10000000000,slots=64M,"
+		"guarded=on,populate=on,persistent-suspend=on,guest-block=2G,queue-size=8");
+
+	(void)state;
+	assert_int_equal(mem.size, MIB << 20);
+	assert_int_equal(mem.block, 4 * MIB);
+	assert_int_equal(mem.node, 3);
+	assert_int_equal(mem.requested, 8 * MIB);
+	assert_int_equal(mem.addr, UINT64_C(1) << 40);
+	assert_int_equal(mem.kvm_slot, 64 * MIB);
+	assert_int_equal(mem.guest_block, 2048 * MIB);
+	assert_int_equal(mem.populate, POPULATE_ON);
+	assert_true(mem.guarded);
+	assert_true(mem.persistent_suspend);
+	assert_int_equal(mem.device.queue_size, 8);
+	assert_int_equal(mem_of("--mem=size=1G,slots=off").kvm_slot, 0);
+	assert_int_equal(mem_of("--mem=size=1G,populate=off").populate, POPULATE_OFF);
+	assert_int_equal(mem_of("--mem=size=4T,slots=4T").kvm_slot, MIB << 22);
+}
+
+static void a_reset_ends_the_vmm_or_starts_it_again(void **state)
+{
+	const char *words[] = {"toyvmm", "--kernel", "k", "--reboot=restart", NULL};
+	struct options options;
+
+	(void)state;
+	assert_int_equal(parse(&options, words), EXIT_RUNNING);
+	assert_true(options.restart);
+	words[3] = "--reboot=exit";
+	assert_int_equal(parse(&options, words), EXIT_RUNNING);
+	assert_false(options.restart);
+	words[3] = NULL;
+	assert_int_equal(parse(&options, words), EXIT_RUNNING);
+	assert_false(options.restart);
+	words[3] = "--reboot=off";
+	assert_int_equal(parse(&options, words), EXIT_USAGE);
+	assert_non_null(strstr(said, "--reboot off: expected exit or restart"));
+}
+
 /* Each is refused, and both what was given and what was expected is said. */
 static void a_wrong_setting_is_named(void **state)
 {
@@ -112,8 +173,30 @@ static void a_wrong_setting_is_named(void **state)
 		{"--balloon=report-min=1M", "report-min", "give reporting=on"},
 		{"--balloon=reporting=on,queue-size=16", "queue-size=16", "at least 32"},
 		{"--balloon=queue-size=1", "queue-size=1", "at least 2"},
+		{"--balloon=queue-size=0", "queue-size=0", "a power of two from 1 to 32768"},
+		{"--balloon=queue-size=65536", "queue-size=65536",
+		 "a power of two from 1 to 32768"},
+		{"--balloon=report-min=513M,reporting=on", "report-min=537919488",
+		 "at most what the guest can have, 536870912 bytes"},
+		{"--balloon=frame=2M,must-tell-host=off", "frame=2097152",
+		 "must-tell-host=on or require, or frame=off"},
 		{"--balloon=queues=linux", "queues=linux", "both or text"},
 		{"--balloon=colour=red", "\"colour\"", "--help"},
+		{"--mem=size=1G,slots=3M", "slots=3M", "a power of two from 4K to 4T"},
+		{"--mem=size=1G,slots=8T", "slots=8T", "or off"},
+		{"--mem=size=1G,slots=on", "slots=on", "or off"},
+		{"--mem=size=1G,slots=1M", "slots=1048576", "at least the block of 2097152"},
+		{"--mem=size=8T,slots=off", "slots=off", "slots=1G"},
+		{"--mem=size=1G,guarded=yes", "guarded=yes", "on or off"},
+		{"--mem=size=1G,persistent-suspend=1", "persistent-suspend=1", "on or off"},
+		{"--mem=size=1G,populate=maybe", "populate=maybe", "on or off"},
+		{"--mem=size=1G,guest-block=64M", "guest-block=67108864", "from 128M to 2G"},
+		{"--mem=size=1G,guest-block=192M", "guest-block=201326592", "a power of two"},
+		{"--mem=size=1G,guest-block=2G,block=32K", "guest-block=2147483648",
+		 "larger blocks"},
+		{"--mem=size=1G,node=256", "node=256", "from 0 to 255"},
+		{"--mem=size=3M", "size of 3145728", "a multiple of the block of 2097152"},
+		{"--mem=slots=1G", "no size", "size=1G"},
 	};
 
 	(void)state;
@@ -141,13 +224,51 @@ static void a_frame_below_the_page_of_the_memory_is_refused(void **state)
 	assert_non_null(strstr(said, "the page of 2097152 bytes"));
 }
 
+/* Nothing would ever be given back: better no VMM than one that only seems to do it. */
+static void huge_pages_without_memory_of_them_are_refused(void **state)
+{
+	static const char *const balloons[] = {
+		"--balloon=frame=off", "--balloon=must-tell-host=off",
+		"--balloon=must-tell-host=off,frame=2M",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(balloons) / sizeof(balloons[0]); i++) {
+		const char *const words[] = {"toyvmm", "--kernel", "k", balloons[i],
+					     "--memory=512M,backing=hugetlb", NULL};
+		struct options options;
+
+		if (parse(&options, words) != EXIT_USAGE)
+			fail_msg("%s was taken", balloons[i]);
+		assert_non_null(strstr(said, i ? "must-tell-host=off" : "frame=off"));
+		assert_non_null(strstr(said, "backing=memfd"));
+	}
+	assert_int_equal(balloon_of("--balloon=must-tell-host=off,frame=4K", NULL).frame, 4096);
+}
+
+/* What may be plugged counts: it may be reported, too. */
+static void a_report_may_be_as_large_as_all_memory(void **state)
+{
+	const char *const words[] = {"toyvmm", "--kernel", "k", "--mem=size=1G",
+				     "--balloon=reporting=on,report-min=1536M", NULL};
+	struct options options;
+
+	(void)state;
+	assert_int_equal(parse(&options, words), EXIT_RUNNING);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_balloon_has_these_defaults),
 		cmocka_unit_test(a_balloon_takes_every_setting),
+		cmocka_unit_test(a_memory_device_has_these_defaults),
+		cmocka_unit_test(a_memory_device_takes_every_setting),
+		cmocka_unit_test(a_reset_ends_the_vmm_or_starts_it_again),
 		cmocka_unit_test(a_wrong_setting_is_named),
 		cmocka_unit_test(a_frame_below_the_page_of_the_memory_is_refused),
+		cmocka_unit_test(huge_pages_without_memory_of_them_are_refused),
+		cmocka_unit_test(a_report_may_be_as_large_as_all_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

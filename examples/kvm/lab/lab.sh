@@ -86,7 +86,7 @@ lab_guest_packages()
 {
 	local list=(
 		"busybox-static the user land of the guests"
-		"gcc compiles the one program that guests need beside it"
+		"gcc compiles the two programs that guests need beside it"
 		"libc6-dev its C library, linked statically"
 		"cpio packs the guests' initial file systems"
 		"xz-utils unpacks kernel modules"
@@ -281,11 +281,13 @@ lab_room()
 # lab_guest_image KERNEL_DIR DEST WORK: vmlinuz and initrd of a guest, for the stage.
 lab_guest_image()
 {
-	local kernel=$1 dest=$2 root=$3/guest-root
+	local kernel=$1 dest=$2 root=$3/guest-root program
 
 	mkdir -p "$dest"
 	lab_root "$root" guest-init.sh
-	gcc -std=gnu11 -O2 -static "$LAB_DIR/pattern.c" -o "$root/bin/pattern"
+	for program in pattern kexec; do
+		gcc -std=gnu11 -O2 -static "$LAB_DIR/$program.c" -o "$root/bin/$program"
+	done
 	lab_modules "$kernel" "$root/modules" virtio_mmio virtio_balloon virtio_mem
 	lab_pack "$root" "$dest/initrd"
 	rm -rf "$root"
@@ -363,10 +365,11 @@ lab_start_emulated()
 {
 	local stage=$1 work=$2 seconds=$3
 
-	# One processor: a second one makes nothing faster here, and gives races more room. The
-	# first serial line is the kernel's, the second the scenario's alone.
+	# One processor: a second one makes nothing faster here, and gives races more room. With
+	# 40 bits of address, its own default, no guest could have a region of 1 TiB. The first
+	# serial line is the kernel's, the second the scenario's alone.
 	timeout --foreground --kill-after=10 "$seconds" qemu-system-x86_64 \
-		-machine q35 -accel tcg,thread=single -cpu max,+svm -smp 1 -m 3G -no-reboot \
+		-machine q35 -accel tcg,thread=single -cpu max,+svm,phys-bits=46 -smp 1 -m 3G -no-reboot \
 		-nodefaults -display none -pidfile "$work/pid" -serial "file:$work/outer.log" \
 		-chardev stdio,id=scenario,signal=off -serial chardev:scenario \
 		-kernel "$(cat "$stage/outer-kernel")/vmlinuz" -initrd "$work/outer-initrd" \

@@ -53,7 +53,7 @@ vm_start()
 	: >"$VM_DIR/console"
 	echo 0 >"$VM_DIR/sequence"
 	exec 3<>"$VM_DIR/in" # held open, or the guest would see its console end
-	./toyvmm --kernel "$kernel/vmlinuz" --initrd "$kernel/initrd" \
+	./toyvmm --kernel "$kernel/vmlinuz" --initrd "${VM_INITRD:-$kernel/initrd}" \
 		--append "console=ttyS0 quiet panic=-1 ${VM_APPEND:-} $append" --control "$VM_DIR/control" "$@" \
 		<"$VM_DIR/in" >"$VM_DIR/console" 2>&1 3>&- &
 	VM_PID=$!
@@ -112,10 +112,11 @@ vm_ctl()
 }
 
 # vm_info [DEVICE.]KEY: one value out of the VMM's one-line answer; DEVICE is balloon, mem0...
+# The guest's statistics are in the way there: "toyvmm-ctl stats" has them a line each.
 vm_info()
 {
 	case $1 in
-	balloon.*) part='s/.*"balloon":{\([^}]*\)}.*/\1/;' ;;
+	balloon.*) part='s/"stats":{[^}]*},*//; s/.*"balloon":{\([^}]*\)}.*/\1/;' ;;
 	*.*) part="s/.*\"id\":\"${1%%.*}\"\\([^}]*\\)}.*/\\1/;" ;;
 	*) part= ;;
 	esac
