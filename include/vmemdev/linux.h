@@ -2,7 +2,7 @@
 #ifndef VMEMDEV_LINUX_H
 #define VMEMDEV_LINUX_H
 /**
- * @file linux.h - guest memory and discarding for hosts on Linux (library
+ * @file linux.h - guest memory, discarding and flushing for hosts on Linux (library
  * vmemdev-linux, beside the pure library).
  *
  * Purpose: allocate guest memory (anonymous, memfd, huge pages or a file), describe it
@@ -29,10 +29,12 @@
  *
  * Threads: the ops, vmemdev_linux_discard(), vmemdev_linux_last_error() and
  * vmemdev_linux_memory_get_counts() may overlap each other on one memory, so that devices
- * on different threads can share it. No other two calls on one memory may overlap.
+ * on different threads can share it. No other two calls on one memory may overlap. A
+ * flusher has rules of its own: see there.
  */
 #include <vmemdev/balloon.h>
 #include <vmemdev/mem.h>
+#include <vmemdev/pmem.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -240,6 +242,86 @@ void vmemdev_linux_last_error(struct vmemdev_linux_memory *memory,
 /** The counters. */
 void vmemdev_linux_memory_get_counts(struct vmemdev_linux_memory *memory,
 				 struct vmemdev_linux_counts *counts);
+
+/**
+ * Has what a guest wrote into a file's shared mapping made to last, on a thread of its own, so
+ * that no vCPU and no event loop waits for the disk. One file, one persistent memory device:
+ *
+ *     vmemdev_linux_flusher_init(&flusher, sizeof(flusher), fd);
+ *     pmem_config.ops = vmemdev_linux_pmem_ops();
+ *     pmem_config.ctx = &flusher;
+ *     ...
+ *     when vmemdev_linux_flusher_fd(&flusher) is readable, on the device's thread:
+ *     if (vmemdev_linux_flusher_take(&flusher, &token, &result) > 0)
+ *             vmemdev_pmem_complete(&pmem, token, result);
+ *     vmemdev_device_run(vmemdev_pmem_device(&pmem), 64);
+ *
+ * The kernel is asked by fdatasync(). It tells each lost write once to each open file: so
+ * give the flusher an open file that nobody else syncs. Map the file shared: what is
+ * written to a private mapping reaches no disk. A memfd, or a file on tmpfs, is flushed
+ * without complaint and lasts no longer than the machine.
+ *
+ * Threads: all calls on one flusher, and its ops, from one thread at a time. The flusher's
+ * own thread has all signals blocked, calls nothing of the host's and touches no guest
+ * memory. Bounds: one thread, three descriptors, one fdatasync() at a time.
+ *
+ * Fields are private. Must not be moved after init.
+ */
+struct vmemdev_linux_flusher {
+	struct vmemdev_linux_error error_; /* the worker's while it is at work */
+	uint64_t thread_;                  /* a pthread_t, or 0 */
+	uint64_t token_;
+	int fd_, wake_, ended_;            /* the file; events to the worker and from it */
+	int result_;
+	uint32_t state_, stop_;            /* atomic */
+};
+
+/**
+ * Prepare @flusher for the open file @fd, a regular file or a block device, which may be
+ * closed afterwards, and start its thread; @flusher_size is the caller's sizeof(*flusher).
+ * An @fd opened for reading only will do.
+ * returns: 0; VMEMDEV_E_ABI or VMEMDEV_E_INVAL for a NULL, with @flusher unchanged; with
+ * the reason in vmemdev_linux_flusher_last_error() and nothing left behind: VMEMDEV_E_INVAL
+ * (@fd is of another kind), VMEMDEV_E_HOST (no descriptor or no thread to be had)
+ */
+int vmemdev_linux_flusher_init(struct vmemdev_linux_flusher *flusher, size_t flusher_size,
+			       int fd);
+
+/**
+ * Wait for the flush that goes on, if one does, end the thread and close everything. An end
+ * that was not taken is lost: take it first. Does nothing after an init that failed, on a
+ * zeroed flusher, or twice.
+ */
+void vmemdev_linux_flusher_finish(struct vmemdev_linux_flusher *flusher);
+
+/**
+ * A descriptor for poll() and the like, readable when a flush has ended; at times without one.
+ * Only to be polled; lives as long as @flusher.
+ */
+int vmemdev_linux_flusher_fd(const struct vmemdev_linux_flusher *flusher);
+
+/**
+ * Whether a flush has ended that was not taken yet: then *@token is the device's and *@result
+ * is 0, or VMEMDEV_E_HOST with the reason in vmemdev_linux_flusher_last_error(). Never waits.
+ * returns: 1; 0 if none has, with both unchanged; VMEMDEV_E_INVAL (NULL)
+ */
+int vmemdev_linux_flusher_take(struct vmemdev_linux_flusher *flusher, uint64_t *token,
+			       int *result);
+
+/**
+ * Why init or the flush that was last taken failed. Not while a flush goes on: then, as if
+ * nothing had failed.
+ */
+void vmemdev_linux_flusher_last_error(const struct vmemdev_linux_flusher *flusher,
+				      struct vmemdev_linux_error *error);
+
+/**
+ * Ops whose ctx is a struct vmemdev_linux_flusher: flush starts one and answers
+ * VMEMDEV_LATER, or VMEMDEV_E_STATE while another goes on or its end was not taken, as
+ * after a device reset of the host's own making: take, complete, and only then go on.
+ * returns: never NULL; lives for ever
+ */
+const struct vmemdev_pmem_ops *vmemdev_linux_pmem_ops(void);
 
 #ifdef __cplusplus
 }

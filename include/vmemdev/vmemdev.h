@@ -15,6 +15,7 @@
 #include <vmemdev/mem_resize.h>
 #include <vmemdev/mem_slots.h>
 #include <vmemdev/mmio.h>
+#include <vmemdev/pmem.h>
 #include <vmemdev/virtqueue.h>
 
 #endif /* VMEMDEV_VMEMDEV_H */

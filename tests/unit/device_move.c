@@ -73,6 +73,18 @@ void rig_fresh_mem(struct rig *rig, const struct vmemdev_mem_config *config)
 	connect(rig);
 }
 
+void rig_fresh_pmem(struct rig *rig, const struct vmemdev_pmem_config *config)
+{
+	struct vmemdev_pmem_config plain;
+
+	rig_pmem_config(rig, &plain);
+	memset(&rig->pmem, 0x5a, sizeof(rig->pmem));
+	memset(rig->requests, 0x5a, sizeof(rig->requests));
+	assert_int_equal(vmemdev_pmem_init(&rig->pmem, sizeof(rig->pmem),
+					   config != NULL ? config : &plain), 0);
+	connect(rig);
+}
+
 void rig_fresh_balloon(struct rig *rig, const struct vmemdev_balloon_config *config)
 {
 	struct vmemdev_balloon_config plain;
@@ -109,16 +121,33 @@ int rig_load(struct rig *rig, const struct record *record)
 	return err;
 }
 
+/* Load what was saved into the fresh device, which saves the same. */
+static void arrive(struct rig *rig, const struct record *before)
+{
+	struct record after;
+
+	assert_int_equal(rig_load(rig, before), 0);
+	rig_save(rig, &after);
+	assert_int_equal(after.len, before->len);
+	assert_memory_equal(after.bytes, before->bytes, before->len);
+}
+
 void rig_move_mem(struct rig *rig, const struct vmemdev_mem_config *config)
 {
-	struct record before, after;
+	struct record before;
 
 	rig_save(rig, &before);
 	rig_fresh_mem(rig, config);
-	assert_int_equal(rig_load(rig, &before), 0);
-	rig_save(rig, &after);
-	assert_int_equal(after.len, before.len);
-	assert_memory_equal(after.bytes, before.bytes, before.len);
+	arrive(rig, &before);
+}
+
+void rig_move_pmem(struct rig *rig, const struct vmemdev_pmem_config *config)
+{
+	struct record before;
+
+	rig_save(rig, &before);
+	rig_fresh_pmem(rig, config);
+	arrive(rig, &before);
 }
 
 uint64_t record_get(const struct record *record, size_t at, size_t size)

@@ -19,6 +19,7 @@ void rig_save(struct rig *rig, struct record *record);
 
 /* A fresh device of such a configuration (NULL: the usual one), connected, status 0. */
 void rig_fresh_mem(struct rig *rig, const struct vmemdev_mem_config *config);
+void rig_fresh_pmem(struct rig *rig, const struct vmemdev_pmem_config *config);
 void rig_fresh_balloon(struct rig *rig, const struct vmemdev_balloon_config *config);
 
 /* What loading answers. */
@@ -26,6 +27,7 @@ int rig_load(struct rig *rig, const struct record *record);
 
 /* Save, and load into a fresh device, which must then save the same. */
 void rig_move_mem(struct rig *rig, const struct vmemdev_mem_config *config);
+void rig_move_pmem(struct rig *rig, const struct vmemdev_pmem_config *config);
 
 /* Little-endian fields of a record. */
 uint64_t record_get(const struct record *record, size_t at, size_t size);

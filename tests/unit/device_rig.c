@@ -120,6 +120,18 @@ static void on_plugged(void *ctx, uint64_t bytes)
 	record_value(ctx, HOST_PLUGGED, bytes);
 }
 
+static int on_flush(void *ctx, uint64_t token)
+{
+	struct rig *rig = ctx;
+	struct host_call *call = record(rig, HOST_FLUSH);
+
+	call->token = token;
+	rig->host.token = token;
+	if (rig->host.hook)
+		rig->host.hook(rig, call);
+	return rig->host.answer;
+}
+
 static void on_guest_error(void *ctx, int err, uint16_t queue)
 {
 	struct rig *rig = ctx;
@@ -151,6 +163,7 @@ const struct vmemdev_balloon_ops rig_balloon_ops = {
 };
 const struct vmemdev_mem_ops rig_mem_ops = {
 	.plug = on_plug, .unplug = on_unplug, .plugged = on_plugged};
+const struct vmemdev_pmem_ops rig_pmem_ops = {.flush = on_flush};
 
 const struct host_call *host_call(struct rig *rig, uint32_t n)
 {
@@ -224,6 +237,19 @@ void rig_mem_config(struct rig *rig, struct vmemdev_mem_config *config)
 	common_config(rig, &config->device);
 }
 
+void rig_pmem_config(struct rig *rig, struct vmemdev_pmem_config *config)
+{
+	memset(config, 0, sizeof(*config));
+	config->struct_size = sizeof(*config);
+	config->request_count = PMEM_REQUESTS;
+	config->requests = rig->requests;
+	config->addr = PMEM_GPA;
+	config->size = PMEM_SIZE;
+	config->ops = &rig_pmem_ops;
+	config->ctx = rig;
+	common_config(rig, &config->device);
+}
+
 struct rig *rig_bare(const struct way *way)
 {
 	const struct guest_region ram = {.gpa = RAM_GPA, .len = RAM_SIZE};
@@ -290,6 +316,17 @@ void rig_make_mem(struct rig *rig, const struct vmemdev_mem_config *config)
 	connect_driver(rig);
 }
 
+void rig_make_pmem(struct rig *rig, const struct vmemdev_pmem_config *config)
+{
+	struct vmemdev_pmem_config plain;
+
+	rig_pmem_config(rig, &plain);
+	assert_int_equal(vmemdev_pmem_init(&rig->pmem, sizeof(rig->pmem),
+					   config ? config : &plain), 0);
+	rig->dev = vmemdev_pmem_device(&rig->pmem);
+	connect_driver(rig);
+}
+
 void rig_free(struct rig *rig)
 {
 	if (rig->connected)
@@ -319,6 +356,25 @@ int rig_setup_mem(void **state)
 
 	rig_make_mem(rig, NULL);
 	*state = rig;
+	return 0;
+}
+
+int rig_setup_pmem(void **state)
+{
+	static const struct guest_region regions[] = {
+		{.gpa = RAM_GPA, .len = RAM_SIZE},
+		{.gpa = PMEM_GPA, .len = PMEM_SIZE, .flags = VMEMDEV_REGION_KEEP}};
+	struct rig *rig = rig_bare_regions(*state, regions, 2);
+
+	rig_make_pmem(rig, NULL);
+	*state = rig;
+	return 0;
+}
+
+int rig_setup_pmem_live(void **state)
+{
+	rig_setup_pmem(state);
+	drv_start(*state, 0);
 	return 0;
 }
 
@@ -507,6 +563,8 @@ int rig_complete(struct rig *rig, uint64_t token, int result)
 	rig->window = true;
 	if (rig->dev == vmemdev_mem_device(&rig->mem))
 		err = vmemdev_mem_complete(&rig->mem, token, result);
+	else if (rig->dev == vmemdev_pmem_device(&rig->pmem))
+		err = vmemdev_pmem_complete(&rig->pmem, token, result);
 	else
 		err = vmemdev_balloon_complete(&rig->balloon, token, result);
 	rig->window = false;
@@ -683,6 +741,55 @@ bool mem_has_block(struct rig *rig, uint32_t block)
 	struct vmemdev_range run;
 
 	return vmemdev_mem_next(&rig->mem, BLOCK(block), true, &run) && run.gpa == BLOCK(block);
+}
+
+/* virtio-pmem. */
+
+void flush_post_as(struct rig *rig, uint32_t slot, uint32_t type, uint32_t len, uint32_t room)
+{
+	uint64_t gpa = slot_gpa(slot);
+	const struct vmemdev_buf bufs[2] = {
+		{.gpa = gpa, .len = len, .writable = 0},
+		{.gpa = gpa + 64, .len = room, .writable = 1}};
+	struct guest_add how = {.tag = slot};
+	uint32_t first = len > 0 ? 0 : 1, count = (len > 0 ? 1u : 0u) + (room > 0 ? 1u : 0u);
+
+	guest_fill(&rig->memory, gpa, 0, 64);
+	guest_store32(&rig->memory, gpa, type);
+	guest_fill(&rig->memory, gpa + 64, 0xa5, 64);
+	assert_true(guest_queue_add(&rig->driver.queues[0], bufs + first, count, &how) >= 0);
+	guest_queue_publish(&rig->driver.queues[0]);
+}
+
+void flush_post(struct rig *rig, uint32_t slot)
+{
+	flush_post_as(rig, slot, 0, 4, 4);
+	drv_kick(rig, 0);
+}
+
+uint32_t flush_take(struct rig *rig, uint32_t slot)
+{
+	uint64_t gpa = slot_gpa(slot) + 64;
+	struct guest_used used;
+
+	if (!drv_used(rig, 0, &used))
+		return FLUSH_NONE;
+	assert_int_equal(used.tag, slot);
+	assert_true(used.skipped || used.len == 4);
+	for (uint32_t i = 4; i < 64; i++) {
+		uint8_t byte;
+
+		assert_true(guest_read(&rig->memory, gpa + i, &byte, 1));
+		assert_int_equal(byte, 0xa5);
+	}
+	return guest_load32(&rig->memory, gpa);
+}
+
+uint32_t flush_send(struct rig *rig)
+{
+	flush_post(rig, 0);
+	assert_int_equal(rig_run(rig), 0);
+	return flush_take(rig, 0);
 }
 
 void spoil_apply(const struct spoil *spoil, void *config)

@@ -2,8 +2,8 @@
 #ifndef DEVICE_RIG_H
 #define DEVICE_RIG_H
 /*
- * What the device suites stand on: a small machine with guest memory, one balloon or one
- * memory device, a host that records each call, and the model driver of tests/guest, which
+ * What the device suites stand on: a small machine with guest memory, one balloon, memory
+ * device or persistent memory device, a host that records each call, and the model driver of tests/guest, which
  * alone writes rings and which reaches the device through device.h or virtio-mmio.
  */
 #include <setjmp.h>
@@ -31,6 +31,9 @@
 #define MEM_SLACK (MEM_BLOCK * 8)
 #define BLOCK(n) (MEM_GPA + (uint64_t)(n) * MEM_BLOCK)
 #define PAGE UINT64_C(4096)
+#define PMEM_GPA UINT64_C(0x240000000) /* region of the persistent memory device */
+#define PMEM_SIZE UINT64_C(0x200000)
+#define PMEM_REQUESTS 8u
 
 /* How a test reaches its device, and which ring format it negotiates. */
 struct way {
@@ -50,7 +53,8 @@ extern const struct way ways[4]; /* split direct, packed direct, split mmio, pac
 
 enum host_op {
 	HOST_INFLATE, HOST_DEFLATE, HOST_ACTUAL, HOST_PLUG, HOST_UNPLUG, HOST_PLUGGED,
-	HOST_REPORT, HOST_HINT, HOST_ROUND, HOST_STATS, HOST_UNKNOWN_STAT
+	HOST_REPORT, HOST_HINT, HOST_ROUND, HOST_STATS, HOST_UNKNOWN_STAT,
+	HOST_FLUSH
 };
 
 #define HOST_RANGES 300
@@ -89,6 +93,8 @@ struct rig {
 	struct vmemdev_device *dev;
 	struct vmemdev_balloon balloon;
 	struct vmemdev_mem mem;
+	struct vmemdev_pmem pmem;
+	struct vmemdev_pmem_request requests[PMEM_REQUESTS];
 	struct vmemdev_range scratch[512];
 	struct vmemdev_region table[8]; /* what rig_show_spare() shows */
 	uint64_t bitmap[(MEM_BLOCKS + 63) / 64];
@@ -107,10 +113,12 @@ struct rig {
 /* Configurations of the devices as the rig makes them; tests change what they are about. */
 void rig_balloon_config(struct rig *rig, struct vmemdev_balloon_config *config);
 void rig_mem_config(struct rig *rig, struct vmemdev_mem_config *config);
+void rig_pmem_config(struct rig *rig, struct vmemdev_pmem_config *config);
 /* A balloon's, with statistics, hinting and reporting. */
 void rig_balloon_full_config(struct rig *rig, struct vmemdev_balloon_config *config);
 extern const struct vmemdev_balloon_ops rig_balloon_ops;
 extern const struct vmemdev_mem_ops rig_mem_ops;
+extern const struct vmemdev_pmem_ops rig_pmem_ops;
 
 /*
  * A rig with memory but no device yet; then a device with such a configuration (NULL: the
@@ -127,6 +135,7 @@ void rig_show_spare(struct rig *rig, const struct guest_region *regions, uint32_
 #define SPARE_GPA UINT64_C(0x100000000)
 void rig_make_balloon(struct rig *rig, const struct vmemdev_balloon_config *config);
 void rig_make_mem(struct rig *rig, const struct vmemdev_mem_config *config);
+void rig_make_pmem(struct rig *rig, const struct vmemdev_pmem_config *config);
 void rig_free(struct rig *rig);
 
 /* cmocka fixtures: *state is a way on entry and a rig afterwards. */
@@ -135,6 +144,8 @@ int rig_setup_balloon(void **state); /* made, status 0 */
 int rig_setup_mem(void **state);
 int rig_setup_balloon_live(void **state); /* driver running */
 int rig_setup_mem_live(void **state);
+int rig_setup_pmem(void **state); /* its region is guest memory of its own */
+int rig_setup_pmem_live(void **state);
 int rig_setup_balloon_full(void **state); /* rig_balloon_full_config(), status 0 */
 int rig_setup_balloon_full_live(void **state); /* driver running with BALLOON_FULL */
 #define BALLOON_FULL (VMEMDEV_BALLOON_F_STATS_VQ | VMEMDEV_BALLOON_F_FREE_PAGE_HINT | \
@@ -227,7 +238,19 @@ struct vmemdev_mem_sizes mem_sizes(struct rig *rig);
 void mem_want(struct rig *rig, uint64_t bytes); /* set_requested, must succeed */
 bool mem_has_block(struct rig *rig, uint32_t block);
 
+/* virtio-pmem: post a request of @len readable and @room writable bytes in @slot of the data
+ * area, without a kick; take the answer from there: FLUSH_NONE if nothing was used. */
+void flush_post_as(struct rig *rig, uint32_t slot, uint32_t type, uint32_t len, uint32_t room);
+void flush_post(struct rig *rig, uint32_t slot); /* a good one, kicked */
+uint32_t flush_take(struct rig *rig, uint32_t slot);
+/* All at once: the answer to one flush. */
+uint32_t flush_send(struct rig *rig);
+#define FLUSH_OK 0u
+#define FLUSH_FAILED UINT32_MAX
+#define FLUSH_NONE 0x5a5a5a5au
+
 /* Configuration space of the devices. */
+enum { PMEM_CFG_START = 0, PMEM_CFG_SIZE = 8, PMEM_CFG_END = 16 };
 enum { BAL_NUM_PAGES = 0, BAL_ACTUAL = 4, BAL_CMD_ID = 8, BAL_POISON = 12 };
 enum {
 	MEM_CFG_BLOCK = 0, MEM_CFG_NODE = 8, MEM_CFG_ADDR = 16, MEM_CFG_REGION = 24,
