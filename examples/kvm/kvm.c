@@ -387,7 +387,11 @@ static bool guarded_touched(struct vcpu *vcpu, const struct slot *device, uint64
 		vmm_stop(vcpu->vmm, EXIT_GUEST_FAULT, "guest touched unplugged memory");
 	} else if (vcpu->faulted) {
 		fault_somewhere(vcpu);
-	} /* else another vCPU is about to say where */
+	} else if (!memory_is_hidden(device)) {
+		fail("vCPU %u: the guest touched 0x%" PRIx64 " of %s before it was told that this "
+		     "is plugged: a driver waits for the answer", vcpu->index, gpa, device->id);
+		vmm_stop(vcpu->vmm, EXIT_GUEST_FAULT, "guest touched unplugged memory");
+	} /* else it is out of the way for a vCPU that is about to say where */
 	return false;
 }
 
@@ -468,7 +472,8 @@ static bool memory_fault(struct vcpu *vcpu)
 	memcpy(&fault, &vcpu->run->hw, sizeof(fault));
 	if (vcpu->run->exit_reason == EXIT_MEMORY_FAULT) {
 		device = memory_device_at(vcpu->vmm, fault.gpa);
-		if (device && device->mem_option->guarded)
+		if (device && device->mem_option->guarded &&
+		    memory_is_unplugged(device, fault.gpa))
 			return guarded_touched(vcpu, device, fault.gpa);
 	}
 	if (!vcpu->faulted && memory_hide_guarded(vcpu->vmm)) {

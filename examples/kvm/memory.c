@@ -385,6 +385,16 @@ bool memory_is_unplugged(const struct slot *slot, uint64_t gpa)
 	return unplugged;
 }
 
+bool memory_is_hidden(const struct slot *slot)
+{
+	bool hidden;
+
+	pthread_mutex_lock(&slot->vmm->lock);
+	hidden = slot->hidden;
+	pthread_mutex_unlock(&slot->vmm->lock);
+	return hidden;
+}
+
 bool memory_hide_guarded(struct vmm *vmm)
 {
 	bool any = false;

@@ -26,6 +26,7 @@ static void reset_devices(struct vmm *vmm)
 		struct slot *slot = &vmm->slots[i];
 		int err = vmemdev_device_system_reset(slot->device);
 
+		slot->hidden = false;
 		if (err)
 			fail("%s: system reset: %s: what is plugged stays so until the guest "
 			     "unplugs it", slot->id, vmemdev_strerror(err));

@@ -358,6 +358,7 @@ int memory_show_all(struct vmm *vmm);      /* all that KVM is to have, to a new 
 int memory_clear(struct vmm *vmm);         /* the RAM */
 struct slot *memory_device_at(struct vmm *vmm, uint64_t gpa); /* whose region it is, or NULL */
 bool memory_is_unplugged(const struct slot *slot, uint64_t gpa); /* not under the lock */
+bool memory_is_hidden(const struct slot *slot); /* by the next */
 bool memory_hide_guarded(struct vmm *vmm); /* from KVM, for good; whether there is anything */
 uint32_t memory_slots_shown(const struct slot *slot); /* how many KVM has now */
 uint64_t memory_top(const struct vmm *vmm); /* where the last region ends */

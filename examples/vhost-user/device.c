@@ -149,11 +149,20 @@ static bool complete(const struct ring *ring)
 
 static void ring_stop(struct daemon *daemon, struct ring *ring)
 {
+	struct vmemdev_device *device = daemon->device.base;
+	int err;
+
 	if (!live(daemon, ring))
 		return;
+	err = vmemdev_device_queue_stop(device, ring->index, &ring->base);
+	/* The rest of a buffer may have to be told first: a few slices do. */
+	for (int turn = 0; turn < 16 && err == VMEMDEV_E_STATE; turn++) {
+		device_run(daemon);
+		err = vmemdev_device_queue_stop(device, ring->index, &ring->base);
+	}
 	/* Where a broken ring stands is not known; it has to stop all the same. */
-	if (vmemdev_device_queue_stop(daemon->device.base, ring->index, &ring->base))
-		vmemdev_device_queue_reset(daemon->device.base, ring->index);
+	if (err)
+		vmemdev_device_queue_reset(device, ring->index);
 }
 
 static void ring_start(struct daemon *daemon, struct ring *ring)

@@ -62,7 +62,9 @@ struct vmemdev_guest_ops {
 	void *(*map)(void *ctx, uint64_t gpa, uint64_t len, enum vmemdev_access access);
 	/**
 	 * How many bytes from @gpa on, 1 to @len, are alike, and whether these
-	 * may be discarded. Required without a table, unused with one.
+	 * may be discarded. Answer for all that are alike: it is asked again until
+	 * what follows differs, which no budget counts. Required without a table,
+	 * unused with one.
 	 */
 	uint64_t (*run)(void *ctx, uint64_t gpa, uint64_t len, bool *discardable);
 	/**

@@ -230,7 +230,9 @@ const struct vmemdev_balloon_ops *vmemdev_linux_balloon_ops(void);
  * Ops whose ctx is a struct vmemdev_linux_memory: unplug discards; plug brings the pages
  * of stretches marked populate, or answers VMEMDEV_E_BUSY where memory is short, having
  * brought nothing. Of guarded stretches, plug opens the ranges and unplug shuts them; a
- * host that loads a device's record calls plug for each run of vmemdev_mem_next().
+ * host that loads a device's record calls plug for each run of vmemdev_mem_next(). If the
+ * kernel refuses to discard, as it does for locked memory (mlock), what was shut is opened
+ * again, of unplug-all with many runs also what lies between them.
  * returns: never NULL; lives for ever
  */
 const struct vmemdev_mem_ops *vmemdev_linux_mem_ops(void);

@@ -108,17 +108,20 @@ static void queue_reset(struct vmemdev_device *dev, uint16_t queue)
 	batch_forget(b);
 }
 
-/* Whether nothing is left to be told of what was named in buffers that are staged. */
-static bool settled(const struct vmemdev_balloon *b)
+/*
+ * Whether nothing is left to be told of what was named in buffers that are staged. A device
+ * that does not run any more will not tell it, nor use them.
+ */
+static bool all_told(const struct vmemdev_balloon *b)
 {
-	return !b->waiting_ && b->run_first_ >= b->run_end_;
+	return b->run_first_ >= b->run_end_ || !device_live(&b->device_);
 }
 
 static int queue_stop(struct vmemdev_device *dev, uint16_t queue)
 {
 	struct vmemdev_balloon *b = balloon_of(dev);
 
-	if (b->queue_ == queue && !settled(b))
+	if (b->queue_ == queue && (b->waiting_ || !all_told(b)))
 		return VMEMDEV_E_STATE;
 	if (b->roles_[queue] == ROLE_STATS)
 		b->stats_has_ = 0;
@@ -130,9 +133,7 @@ static int queue_stop(struct vmemdev_device *dev, uint16_t queue)
 /* Work that was put off counts as failed by whoever loads; what was not even asked cannot. */
 static bool savable(const struct vmemdev_device *dev)
 {
-	const struct vmemdev_balloon *b = (const struct vmemdev_balloon *)dev;
-
-	return b->run_first_ >= b->run_end_;
+	return all_told((const struct vmemdev_balloon *)dev);
 }
 
 static void set_actual(struct vmemdev_balloon *b, uint32_t pages)

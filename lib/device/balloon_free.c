@@ -73,7 +73,11 @@ static void end_round(struct vmemdev_balloon *b)
 {
 	if (b->round_ != VMEMDEV_BALLOON_ROUND_OPEN)
 		return;
-	(void)batch_flush(b);
+	if (batch_flush(b) == VMEMDEV_LATER) {
+		/* More holes than a run's work is for: what is not told now is no hint. */
+		b->counts_.pages_stale += b->run_end_ - b->run_first_;
+		b->run_first_ = b->run_end_;
+	}
 	set_round(b, VMEMDEV_BALLOON_ROUND_ENDED);
 }
 

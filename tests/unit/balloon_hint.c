@@ -884,9 +884,43 @@ static void BAL_HINT_05_random_rounds(void **state)
 	assert_true(book.believed > 500);
 }
 
+/*
+ * One element over memory of which every second page is plugged, more than a run's work, and
+ * then STOP: the host hears of no hint after the end.
+ */
+static void BAL_HINT_11_no_hint_comes_after_the_end_of_its_round(void **state)
+{
+	enum { PIECES = 4096 };
+	static uint64_t odd[PIECES / 64];
+	const struct guest_region region = {.gpa = SPARE_GPA, .len = PIECES * PAGE};
+	const struct vmemdev_range range = {SPARE_GPA, PIECES * PAGE};
+	struct rig *rig = *state;
+	struct vmemdev_balloon_counts counts;
+	int left;
+
+	memset(odd, 0x55, sizeof(odd));
+	rig_show_spare(rig, &region, 1);
+	rig->table[1].blocks = odd;
+	rig->table[1].block_shift = 12;
+	vmemdev_guest_changed(&rig->memory.guest);
+	open_round(rig);
+	ranges_post(rig, HINTQ, &range, 1);
+	post_id(rig, STOP);
+	drv_kick(rig, HINTQ);
+	do
+		left = rig_step(rig, 4);
+	while (left > 0);
+	assert_int_equal(left, 0);
+	assert_int_equal(host_last(rig)->op, HOST_ROUND);
+	assert_int_equal(host_last(rig)->value, VMEMDEV_BALLOON_ROUND_ENDED);
+	vmemdev_balloon_get_counts(&rig->balloon, &counts);
+	assert_true(counts.pages_hinted > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST_RINGS(BAL_HINT_11_no_hint_comes_after_the_end_of_its_round, setup),
 		TEST_RINGS(BAL_HINT_01_a_wrap_skips_the_reserved_ids, setup_near_wrap),
 		TEST_ALL(BAL_HINT_04_each_round_has_an_id_of_its_own, setup),
 		TEST_ALL(BAL_HINT_02_start_stop_and_done_are_shown_with_a_notification, setup),

@@ -604,6 +604,24 @@ static void the_golden_record_is_written_and_read(void **state)
 	assert_int_equal(vmemdev_device_status(rig->dev), DRV_LIVE);
 }
 
+/* A guest that breaks its rings, or gives up, does not keep its machine from moving. */
+static void a_device_that_stopped_can_be_saved(void **state)
+{
+	static const uint32_t pfns[] = {PLAY_PFN + 9, PLAY_PFN + 3, PLAY_PFN + 5};
+	struct rig *rig = *state;
+	struct record record;
+
+	drv_start(rig, BALLOON_FULL | VMEMDEV_BALLOON_F_MUST_TELL_HOST);
+	pages_post(rig, INFLATEQ, pfns, ARRAY_LEN(pfns));
+	drv_break(rig, INFLATEQ);
+	assert_true(rig_run(rig) < 0);
+	rig_save(rig, &record);
+	fresh(rig);
+	assert_int_equal(rig_load(rig, &record), 0);
+	assert_true(vmemdev_device_status(rig->dev) & VMEMDEV_STATUS_NEEDS_RESET);
+	assert_int_equal(vmemdev_device_fault(rig->dev), VMEMDEV_E_GUEST_CHAIN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -613,6 +631,7 @@ int main(void)
 		TEST_ALL(BAL_HINT_05_a_round_of_hinting_goes_on, setup_full),
 		TEST_RINGS(tracked_pages_move, setup_full),
 		TEST_RINGS(late_work_counts_as_failed, setup_full),
+		TEST_RINGS(a_device_that_stopped_can_be_saved, setup_full),
 		TEST_RINGS(a_half_read_buffer_is_read_again, setup_full),
 		TEST_RINGS(no_damaged_record_makes_an_impossible_balloon, setup_rich),
 		TEST_RINGS(each_cut_is_refused, setup_rich),
