@@ -64,6 +64,25 @@ struct vmemdev_mmio {
 int vmemdev_mmio_init(struct vmemdev_mmio *mmio, size_t mmio_size,
 		      const struct vmemdev_mmio_config *config);
 
+/** Bytes of a saved register block. */
+#define VMEMDEV_MMIO_SAVE_SIZE 36
+
+/**
+ * Write the selectors and the interrupt status into @dst, VMEMDEV_MMIO_SAVE_SIZE bytes;
+ * the device has a record of its own (vmemdev_device_save()). Between calls.
+ * returns: 0; VMEMDEV_E_INVAL for a NULL; VMEMDEV_E_NOSPC if @size is smaller
+ */
+int vmemdev_mmio_save(const struct vmemdev_mmio *mmio, void *dst, size_t size);
+
+/**
+ * Take over a record, which is checked as if a guest had written it; after the device's
+ * has been loaded. If the driver has not acknowledged an interrupt, interrupt is called
+ * with true.
+ * returns: 0; VMEMDEV_E_INVAL for a NULL; VMEMDEV_E_RECORD, VMEMDEV_E_VERSION,
+ * VMEMDEV_E_MISMATCH (of another device type), with nothing changed
+ */
+int vmemdev_mmio_load(struct vmemdev_mmio *mmio, const void *src, size_t len);
+
 /**
  * The guest reads @width bytes (1, 2, 4 or 8) at @offset of the block.
  * returns: the value, little-endian bytes as a number; 0 where nothing is

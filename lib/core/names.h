@@ -66,12 +66,14 @@
 #define record_get64 vmemdev_i_record_get64
 #define record_get8 vmemdev_i_record_get8
 #define record_get_bits vmemdev_i_record_get_bits
+#define record_get_header vmemdev_i_record_get_header
 #define record_get_upto vmemdev_i_record_get_upto
 #define record_put16 vmemdev_i_record_put16
 #define record_put32 vmemdev_i_record_put32
 #define record_put64 vmemdev_i_record_put64
 #define record_put8 vmemdev_i_record_put8
 #define record_put_bits vmemdev_i_record_put_bits
+#define record_put_header vmemdev_i_record_put_header
 #define split_parts vmemdev_i_split_parts
 #define split_pop vmemdev_i_split_pop
 #define split_publish vmemdev_i_split_publish

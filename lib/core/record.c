@@ -3,6 +3,11 @@
 #include "core/endian.h"
 #include "core/libc.h"
 
+#include <vmemdev/base.h>
+
+/* Of all records. */
+enum { MAJOR = 1, MINOR = 0 };
+
 /* A run of words is one le32: its kind in the upper two bits, its length in the others. */
 enum { ZEROS = 0, ONES = 1, AS_IS = 2, KIND_SHIFT = 30 };
 #define RUN_MAX ((UINT32_C(1) << KIND_SHIFT) - 1)
@@ -100,6 +105,34 @@ uint32_t record_get_upto(struct record_in *in, uint32_t max)
 	if (value <= max)
 		return value;
 	in->bad = true;
+	return 0;
+}
+
+void record_put_header(void *dst, uint32_t magic, uint32_t len, uint32_t device_id)
+{
+	struct record_out out = { dst, RECORD_HEADER, false };
+
+	record_put32(&out, magic);
+	record_put16(&out, MAJOR);
+	record_put16(&out, MINOR);
+	record_put32(&out, len);
+	record_put32(&out, device_id);
+}
+
+int record_get_header(struct record_in *in, uint32_t magic, uint32_t device_id)
+{
+	size_t whole = in->left;
+	uint16_t major;
+
+	if (record_get32(in) != magic)
+		return VMEMDEV_E_RECORD;
+	major = record_get16(in);
+	if (major > MAJOR || record_get16(in) > MINOR)
+		return VMEMDEV_E_VERSION;
+	if (major == 0 || record_get32(in) != whole)
+		return VMEMDEV_E_RECORD;
+	if (record_get32(in) != device_id)
+		return in->bad ? VMEMDEV_E_RECORD : VMEMDEV_E_MISMATCH;
 	return 0;
 }
 

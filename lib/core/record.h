@@ -38,6 +38,15 @@ uint64_t record_get64(struct record_in *in);
 uint32_t record_get_upto(struct record_in *in, uint32_t max);
 
 /*
+ * What each record begins with: le32 magic, le16 major, le16 minor, le32 length of it all,
+ * le32 device ID. Reading it leaves the rest, and returns 0, VMEMDEV_E_RECORD,
+ * VMEMDEV_E_VERSION or VMEMDEV_E_MISMATCH.
+ */
+#define RECORD_HEADER 16
+void record_put_header(void *dst, uint32_t magic, uint32_t len, uint32_t device_id);
+int record_get_header(struct record_in *in, uint32_t magic, uint32_t device_id);
+
+/*
  * Words of bits: runs of words that are all zeros or all ones take four bytes. At most
  * record_bits_size() bytes. When reading fails, @words is partly overwritten.
  */

@@ -3,7 +3,7 @@
  * Saved devices. A record is a header, what all devices have, what the device type adds,
  * and its queues:
  *
- *     le32 magic  le16 major  le16 minor  le32 length  le32 device ID
+ *     the header (core/record.h)
  *     le64 accepted features  le32 generation  u8 status  u8 fault  u8 flags  u8 queues
  *     the device type's part
  *     a queue: u8 flags  u8 wrap  le16 next used  le16 staged  le16 flags of the first
@@ -22,9 +22,6 @@
 
 enum {
 	MAGIC = 0x44564d56, /* "VMVD" */
-	MAJOR = 1,
-	MINOR = 0,
-	HEADER = 16,
 	COMMON = 16,
 	QUEUE = 36,
 	FLAG_CONFIG_HELD = 1,
@@ -35,7 +32,7 @@ enum {
 
 size_t vmemdev_device_save_size(const struct vmemdev_device *dev)
 {
-	size_t size = HEADER + COMMON + QUEUE * (size_t)dev->vq_count_;
+	size_t size = RECORD_HEADER + COMMON + QUEUE * (size_t)dev->vq_count_;
 
 	return size + dev->class_->save_size(dev);
 }
@@ -77,7 +74,6 @@ static void put_common(struct record_out *out, const struct vmemdev_device *dev)
 int vmemdev_device_save(const struct vmemdev_device *dev, void *dst, size_t size, size_t *len)
 {
 	struct record_out out = { dst, size, false };
-	struct record_out header = { dst, HEADER, false };
 
 	if (dst == NULL || len == NULL)
 		return VMEMDEV_E_INVAL;
@@ -85,8 +81,8 @@ int vmemdev_device_save(const struct vmemdev_device *dev, void *dst, size_t size
 		return VMEMDEV_E_STATE;
 	if (size < vmemdev_device_save_size(dev))
 		return VMEMDEV_E_NOSPC;
-	out.at += HEADER;
-	out.left -= HEADER;
+	out.at += RECORD_HEADER;
+	out.left -= RECORD_HEADER;
 	put_common(&out, dev);
 	dev->class_->save(dev, &out);
 	for (uint16_t i = 0; i < dev->vq_count_; i++)
@@ -94,28 +90,7 @@ int vmemdev_device_save(const struct vmemdev_device *dev, void *dst, size_t size
 	if (out.full)
 		return VMEMDEV_E_NOSPC;
 	*len = size - out.left;
-	record_put32(&header, MAGIC);
-	record_put16(&header, MAJOR);
-	record_put16(&header, MINOR);
-	record_put32(&header, (uint32_t)*len);
-	record_put32(&header, dev->class_->id);
-	return 0;
-}
-
-static int get_header(struct record_in *in, const struct vmemdev_device *dev)
-{
-	size_t whole = in->left;
-	uint16_t major;
-
-	if (record_get32(in) != MAGIC)
-		return VMEMDEV_E_RECORD;
-	major = record_get16(in);
-	if (major > MAJOR || record_get16(in) > MINOR)
-		return VMEMDEV_E_VERSION;
-	if (major == 0 || record_get32(in) != whole)
-		return VMEMDEV_E_RECORD;
-	if (record_get32(in) != dev->class_->id)
-		return in->bad ? VMEMDEV_E_RECORD : VMEMDEV_E_MISMATCH;
+	record_put_header(dst, MAGIC, (uint32_t)*len, dev->class_->id);
 	return 0;
 }
 
@@ -197,7 +172,7 @@ static int get_queue(struct record_in *in, struct vmemdev_device *dev, struct vm
 
 static int get_all(struct record_in *in, struct vmemdev_device *dev, int *fault)
 {
-	int err = get_header(in, dev);
+	int err = record_get_header(in, MAGIC, dev->class_->id);
 
 	if (err == 0)
 		err = get_common(in, dev);

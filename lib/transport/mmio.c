@@ -6,6 +6,7 @@
 #include "core/config.h"
 #include "core/endian.h"
 #include "core/libc.h"
+#include "core/record.h"
 
 #include <vmemdev/mmio.h>
 
@@ -14,7 +15,8 @@ enum {
 	MAGIC = 0x74726976,
 	VERSION = 2,
 	INTERRUPT_QUEUE = 1,
-	INTERRUPT_CONFIG = 2
+	INTERRUPT_CONFIG = 2,
+	RECORD_MAGIC = 0x4d4d4d56 /* "VMMM" */
 };
 
 enum part { PART_DESC, PART_DRIVER, PART_DEVICE };
@@ -370,4 +372,48 @@ void vmemdev_mmio_write(struct vmemdev_mmio *mmio, uint64_t offset, uint32_t wid
 	}
 	if (width == 4 && offset % 4 == 0 && registers[offset / 4].write != NULL)
 		registers[offset / 4].write(mmio, (uint32_t)value);
+}
+
+int vmemdev_mmio_save(const struct vmemdev_mmio *mmio, void *dst, size_t size)
+{
+	struct record_out out = { dst, size, false };
+
+	if (dst == NULL)
+		return VMEMDEV_E_INVAL;
+	if (size < VMEMDEV_MMIO_SAVE_SIZE)
+		return VMEMDEV_E_NOSPC;
+	record_put_header(dst, RECORD_MAGIC, VMEMDEV_MMIO_SAVE_SIZE,
+			  vmemdev_device_id(mmio->device_));
+	out.at += RECORD_HEADER;
+	out.left -= RECORD_HEADER;
+	record_put32(&out, mmio->features_sel_);
+	record_put32(&out, mmio->accept_sel_);
+	record_put32(&out, mmio->queue_sel_);
+	record_put32(&out, mmio->shm_sel_);
+	record_put32(&out, mmio->interrupts_);
+	return 0;
+}
+
+int vmemdev_mmio_load(struct vmemdev_mmio *mmio, const void *src, size_t len)
+{
+	struct record_in in = { src, len, false };
+	struct vmemdev_mmio loaded = *mmio;
+	int err;
+
+	if (src == NULL)
+		return VMEMDEV_E_INVAL;
+	err = record_get_header(&in, RECORD_MAGIC, vmemdev_device_id(mmio->device_));
+	if (err != 0)
+		return err;
+	loaded.features_sel_ = record_get32(&in);
+	loaded.accept_sel_ = record_get32(&in);
+	loaded.queue_sel_ = record_get32(&in);
+	loaded.shm_sel_ = record_get32(&in);
+	loaded.interrupts_ = record_get_upto(&in, INTERRUPT_QUEUE | INTERRUPT_CONFIG);
+	if (in.bad || in.left > 0)
+		return VMEMDEV_E_RECORD;
+	*mmio = loaded;
+	if (mmio->interrupts_ != 0)
+		mmio->interrupt_(mmio->ctx_, true);
+	return 0;
 }

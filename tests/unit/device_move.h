@@ -3,7 +3,7 @@
 #define DEVICE_MOVE_H
 /*
  * A rig's device saved, and a fresh one loaded in its place: same memory, same driver, which
- * notices nothing. The MMIO block is made anew, as its registers are no part of a record.
+ * notices nothing. The MMIO block is made anew; its own record is for mmio_state.c.
  */
 #include "device_rig.h"
 
