@@ -7,7 +7,9 @@
  */
 #include "core/names.h"
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * Copy the caller's config @src into @dst, which has the library's @size bytes;
@@ -15,5 +17,8 @@
  * Returns 0, VMEMDEV_E_INVAL for NULL, or VMEMDEV_E_ABI.
  */
 int config_take(void *dst, size_t size, size_t oldest, const void *src);
+
+/* Whether the padding @pad of @len bytes is zero, as it must be. */
+bool config_zero(const uint8_t *pad, size_t len);
 
 #endif

@@ -16,7 +16,10 @@
 struct record_in;
 struct record_out;
 
-/* Members may be NULL where the type has nothing to do, but for process, queue_stop, save and load. */
+/*
+ * Members may be NULL where the type has nothing to do, but for process, queue_stop,
+ * save_size, save and load.
+ */
 struct vmemdev_class {
 	uint32_t id;
 	uint32_t config_size; /* at most DEVICE_CONFIG_MAX */

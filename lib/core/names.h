@@ -8,9 +8,11 @@
  * missing here.
  */
 #define balloon_assign_roles vmemdev_i_balloon_assign_roles
+#define balloon_kick vmemdev_i_balloon_kick
 #define balloon_load vmemdev_i_balloon_load
 #define balloon_save vmemdev_i_balloon_save
 #define balloon_save_size vmemdev_i_balloon_save_size
+#define batch_cut vmemdev_i_batch_cut
 #define batch_end_run vmemdev_i_batch_end_run
 #define batch_flush vmemdev_i_batch_flush
 #define batch_forget vmemdev_i_batch_forget
@@ -24,6 +26,7 @@
 #define chain_at_end vmemdev_i_chain_at_end
 #define chain_start vmemdev_i_chain_start
 #define config_take vmemdev_i_config_take
+#define config_zero vmemdev_i_config_zero
 #define device_check vmemdev_i_device_check
 #define device_config_changed vmemdev_i_device_config_changed
 #define device_fail vmemdev_i_device_fail

@@ -61,6 +61,14 @@ void balloon_assign_roles(struct vmemdev_balloon *b, bool without_gaps)
 	}
 }
 
+void balloon_kick(struct vmemdev_balloon *b, enum role role)
+{
+	for (uint16_t i = 0; i < b->device_.vq_count_; i++) {
+		if (b->roles_[i] == role)
+			vmemdev_device_kick(&b->device_, i);
+	}
+}
+
 /* Which numbering the driver follows shows in the queues that it has enabled (AMB-01). */
 static void start(struct vmemdev_device *dev)
 {

@@ -58,14 +58,22 @@ static int tell_host(struct vmemdev_balloon *b)
 	return 0;
 }
 
-static void report(struct vmemdev_balloon *b, const struct vmemdev_balloon_track *track,
-		   struct vmemdev_range *range)
+void batch_cut(struct vmemdev_balloon *b, const struct vmemdev_balloon_track *track,
+	       struct vmemdev_range *range)
 {
 	uint64_t len = range->len;
 
-	if (track != NULL)
-		cut_inwards(range, track->frame_shift);
+	cut_inwards(range, track->frame_shift);
 	b->counts_.pages_ignored += (len - range->len) >> PAGE_SHIFT;
+}
+
+static void report(struct vmemdev_balloon *b, const struct vmemdev_balloon_track *track,
+		   struct vmemdev_range *range)
+{
+	uint64_t len;
+
+	if (track != NULL)
+		batch_cut(b, track, range);
 	len = range->len;
 	if (accepted(b, VMEMDEV_BALLOON_F_PAGE_POISON) && b->poison_ != 0) {
 		/* The pages must keep what the guest has filled them with (5.5.6.7.2). */

@@ -196,9 +196,7 @@ int vmemdev_balloon_allow_reports(struct vmemdev_balloon *balloon, uint64_t byte
 	if (balloon->device_.inside_)
 		return VMEMDEV_E_STATE;
 	balloon->report_credit_ = bytes;
-	for (uint16_t i = 0; i < balloon->device_.vq_count_; i++) {
-		if (balloon->roles_[i] == ROLE_REPORT && bytes > 0)
-			vmemdev_device_kick(&balloon->device_, i);
-	}
+	if (bytes > 0)
+		balloon_kick(balloon, ROLE_REPORT);
 	return 0;
 }

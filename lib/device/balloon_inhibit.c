@@ -21,7 +21,7 @@ int vmemdev_balloon_uninhibit(struct vmemdev_balloon *balloon)
 	if (balloon->inhibited_ == 0 && balloon->tracked_) {
 		balloon->behind_ = 1;
 		balloon->catch_up_ = 0;
-		vmemdev_device_kick(&balloon->device_, ROLE_INFLATE);
+		balloon_kick(balloon, ROLE_INFLATE);
 	}
 	return 0;
 }

@@ -100,8 +100,7 @@ void pages_inflate(struct vmemdev_balloon *b, const struct vmemdev_balloon_track
 		look_again(b, UINT64_C(1) << track->frame_shift, range, &done);
 	} else if (track != NULL) {
 		/* The guest may use the pages once the buffer is used: remember nothing. */
-		cut_inwards(&done, track->frame_shift);
-		b->counts_.pages_ignored += (range->len - done.len) >> PAGE_SHIFT;
+		batch_cut(b, track, &done);
 	}
 	if (b->inhibited_) {
 		b->counts_.pages_inhibited += done.len >> PAGE_SHIFT;

@@ -62,6 +62,10 @@ int batch_end_run(struct vmemdev_balloon *b);
 /* Make the pages [first, end) part of the run, or VMEMDEV_LATER with nothing taken. */
 int batch_take(struct vmemdev_balloon *b, uint64_t first, uint64_t end);
 
+/* Cut @range inwards to the host pages of @track; what falls off is counted as ignored. */
+void batch_cut(struct vmemdev_balloon *b, const struct vmemdev_balloon_track *track,
+	       struct vmemdev_range *range);
+
 /* Tell the host all that is gathered. Returns 0, or VMEMDEV_LATER as batch_end_run(). */
 int batch_flush(struct vmemdev_balloon *b);
 
@@ -138,6 +142,9 @@ int tracks_load(struct vmemdev_balloon *b, struct record_in *in, bool tracked);
 
 /* What the queues are for, with the accepted features and this numbering. */
 void balloon_assign_roles(struct vmemdev_balloon *b, bool gapless);
+
+/* Look at the queue of @role in the next run, if there is one. */
+void balloon_kick(struct vmemdev_balloon *b, enum role role);
 
 /* --- balloon_state.c: members of the class --- */
 

@@ -126,10 +126,7 @@ int vmemdev_balloon_poll_stats(struct vmemdev_balloon *balloon)
 		return 0;
 	balloon->stats_.pending = true;
 	balloon->stats_wanted_ = 1;
-	for (uint16_t i = 0; i < balloon->device_.vq_count_; i++) {
-		if (balloon->roles_[i] == ROLE_STATS)
-			vmemdev_device_kick(&balloon->device_, i);
-	}
+	balloon_kick(balloon, ROLE_STATS);
 	return 0;
 }
 

@@ -432,10 +432,8 @@ static int check_config(const struct vmemdev_mem_config *config)
 
 	if (config->ops == NULL || config->ops->unplug == NULL || config->bitmap == NULL)
 		return VMEMDEV_E_INVAL;
-	for (size_t i = 0; i < sizeof(config->pad_); i++) {
-		if (config->pad_[i] != 0)
-			return VMEMDEV_E_INVAL;
-	}
+	if (!config_zero(config->pad_, sizeof(config->pad_)))
+		return VMEMDEV_E_INVAL;
 	/* Linux cuts the number of blocks to 16 bits without a look. */
 	if (!sizes_ok(config->region_size, config->block_size) ||
 	    guest_block > VMEMDEV_MEM_REGION_MAX ||

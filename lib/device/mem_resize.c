@@ -45,7 +45,7 @@ int vmemdev_mem_resize_start(struct vmemdev_mem_resize *resize, size_t resize_si
 	if (resize_size != sizeof(*resize))
 		return VMEMDEV_E_ABI;
 	err = config_take(&given, sizeof(given), sizeof(given), config);
-	if (err == 0 && (given.pad_[0] || given.pad_[1] || given.pad_[2] || given.pad_[3]))
+	if (err == 0 && !config_zero(given.pad_, sizeof(given.pad_)))
 		err = VMEMDEV_E_INVAL;
 	if (err == 0)
 		err = vmemdev_mem_set_requested(mem, given.bytes);

@@ -282,10 +282,8 @@ static int check_config(const struct vmemdev_pmem_config *config)
 {
 	if (config->ops == NULL || config->ops->flush == NULL || config->requests == NULL)
 		return VMEMDEV_E_INVAL;
-	for (size_t i = 0; i < sizeof(config->pad_); i++) {
-		if (config->pad_[i] != 0)
-			return VMEMDEV_E_INVAL;
-	}
+	if (!config_zero(config->pad_, sizeof(config->pad_)))
+		return VMEMDEV_E_INVAL;
 	if (config->request_count == 0 || config->size == 0 || config->size % 4096 != 0 ||
 	    config->size - 1 > UINT64_MAX - config->addr)
 		return VMEMDEV_E_SIZE;

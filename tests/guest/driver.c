@@ -77,14 +77,19 @@ static const struct vmemdev_transport_ops direct_ops = {
 int guest_driver_open(struct guest_driver *d, struct guest_memory *mem,
 		      struct vmemdev_device *dev, enum guest_transport transport)
 {
-	struct vmemdev_mmio_config config = { .struct_size = sizeof(config) };
-
 	memset(d, 0, sizeof(*d));
 	d->mem = mem;
-	d->dev = dev;
 	d->transport = transport;
 	d->request = guest_place(mem, REQUEST_ROOM, 64);
-	if (transport == GUEST_DIRECT)
+	return guest_driver_connect(d, dev);
+}
+
+int guest_driver_connect(struct guest_driver *d, struct vmemdev_device *dev)
+{
+	struct vmemdev_mmio_config config = { .struct_size = sizeof(config) };
+
+	d->dev = dev;
+	if (d->transport == GUEST_DIRECT)
 		return vmemdev_device_attach(dev, &direct_ops, d, UINT64_MAX);
 	config.vendor = 0x54534554;
 	config.device = dev;

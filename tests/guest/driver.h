@@ -43,6 +43,13 @@ int guest_driver_open(struct guest_driver *d, struct guest_memory *mem,
 		      struct vmemdev_device *dev, enum guest_transport transport);
 void guest_driver_close(struct guest_driver *d);
 
+/**
+ * Put @dev in the place of the device that @d drives, as if nothing had happened: what @d
+ * knows and counts stays. The register block, if there is one, is made anew.
+ * returns: what attach or mmio_init answers
+ */
+int guest_driver_connect(struct guest_driver *d, struct vmemdev_device *dev);
+
 /* Single steps. */
 uint8_t guest_driver_status(struct guest_driver *d);
 void guest_driver_set_status(struct guest_driver *d, uint8_t status);

@@ -460,11 +460,7 @@ static void each_cut_is_refused(void **state)
 
 static void damaged_fields_have_their_names(void **state)
 {
-	static const struct {
-		size_t at, size;
-		uint64_t value;
-		int err;
-	} rows[] = {
+	static const struct damage rows[] = {
 		{REC_ID, 4, 24, VMEMDEV_E_MISMATCH},
 		{REC_MAJOR, 2, 2, VMEMDEV_E_VERSION},
 		{REC_QUEUES, 1, 2, VMEMDEV_E_MISMATCH},
@@ -484,19 +480,10 @@ static void damaged_fields_have_their_names(void **state)
 		{REC_PRESENT, 4, 0xffffffff, VMEMDEV_E_RECORD},
 	};
 	struct rig *rig = *state;
-	struct record good, bad;
+	struct record good;
 
 	rig_save(rig, &good);
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		int err;
-
-		bad = good;
-		record_set(&bad, rows[i].at, rows[i].size, rows[i].value);
-		fresh(rig);
-		err = rig_load(rig, &bad);
-		if (err != rows[i].err)
-			fail_msg("row %u: expected %d, got %d", (unsigned)i, rows[i].err, err);
-	}
+	rig_expect_damages(rig, &good, rows, ARRAY_LEN(rows), fresh);
 	/* another host page size; no tracks at all; fewer features */
 	for (uint32_t i = 0; i < 3; i++) {
 		struct vmemdev_balloon_config config;

@@ -1,63 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "device_move.h"
 
-/* What the model driver counts, as if its first device still were there. */
-
-static void on_queue(void *ctx, uint16_t queue)
-{
-	struct guest_driver *d = ctx;
-
-	assert_true(queue < VMEMDEV_QUEUES_MAX);
-	d->queue_interrupts[queue]++;
-	if (d->on_interrupt != NULL)
-		d->on_interrupt(d->on_interrupt_ctx, false, queue);
-}
-
-static void on_config(void *ctx)
-{
-	struct guest_driver *d = ctx;
-
-	d->config_interrupts++;
-	if (d->on_interrupt != NULL)
-		d->on_interrupt(d->on_interrupt_ctx, true, VMEMDEV_NO_QUEUE);
-}
-
-static void on_reset(void *ctx)
-{
-	struct guest_driver *d = ctx;
-
-	d->resets++;
-}
-
-static void on_line(void *ctx, bool level)
-{
-	struct guest_driver *d = ctx;
-
-	d->line = level;
-	if (!level) {
-		d->line_lowered++;
-		return;
-	}
-	d->line_raised++;
-	if (d->on_interrupt != NULL)
-		d->on_interrupt(d->on_interrupt_ctx, false, VMEMDEV_NO_QUEUE);
-}
-
 static void connect(struct rig *rig)
 {
-	static const struct vmemdev_transport_ops direct = {
-		.queue_interrupt = on_queue, .config_interrupt = on_config, .reset = on_reset};
-	struct guest_driver *d = &rig->driver;
-	struct vmemdev_mmio_config mmio = {.struct_size = sizeof(mmio)};
-
-	if (d->transport == GUEST_DIRECT) {
-		assert_int_equal(vmemdev_device_attach(rig->dev, &direct, d, UINT64_MAX), 0);
-		return;
-	}
-	mmio.device = rig->dev;
-	mmio.interrupt = on_line;
-	mmio.ctx = d;
-	assert_int_equal(vmemdev_mmio_init(&d->mmio, sizeof(d->mmio), &mmio), 0);
+	assert_int_equal(guest_driver_connect(&rig->driver, rig->dev), 0);
 }
 
 void rig_fresh_mem(struct rig *rig, const struct vmemdev_mem_config *config)
@@ -165,4 +111,19 @@ void record_set(struct record *record, size_t at, size_t size, uint64_t value)
 	assert_true(at + size <= RECORD_MAX);
 	for (size_t i = 0; i < size; i++)
 		record->bytes[at + i] = (uint8_t)(value >> (8 * i));
+}
+
+void rig_expect_damages(struct rig *rig, const struct record *good, const struct damage *rows,
+			size_t count, void (*fresh)(struct rig *rig))
+{
+	for (size_t i = 0; i < count; i++) {
+		struct record bad = *good;
+		int err;
+
+		record_set(&bad, rows[i].at, rows[i].size, rows[i].value);
+		fresh(rig);
+		err = rig_load(rig, &bad);
+		if (err != rows[i].err)
+			fail_msg("row %u: expected %d, got %d", (unsigned)i, rows[i].err, err);
+	}
 }

@@ -33,6 +33,17 @@ void rig_move_pmem(struct rig *rig, const struct vmemdev_pmem_config *config);
 uint64_t record_get(const struct record *record, size_t at, size_t size);
 void record_set(struct record *record, size_t at, size_t size, uint64_t value);
 
+/* A field of a record set to what it cannot be, and the name that this has. */
+struct damage {
+	size_t at, size;
+	uint64_t value;
+	int err;
+};
+
+/* Load @good with each of @rows into a device that @fresh has made anew. */
+void rig_expect_damages(struct rig *rig, const struct record *good, const struct damage *rows,
+			size_t count, void (*fresh)(struct rig *rig));
+
 /* Where things are in a record (lib/core/state.c). */
 enum {
 	REC_MAGIC = 0, REC_MAJOR = 4, REC_MINOR = 6, REC_LEN = 8, REC_ID = 12, REC_ACCEPTED = 16,

@@ -484,14 +484,15 @@ static void a_device_with_listeners_is_not_fresh(void **state)
 	assert_int_equal(rig_load(rig, &record), VMEMDEV_E_STATE);
 }
 
+static void fresh(struct rig *rig)
+{
+	rig_fresh_mem(rig, NULL);
+}
+
 /* Fields set to what they cannot be here, and the name that this has. */
 static void damaged_fields_have_their_names(void **state)
 {
-	static const struct {
-		size_t at, size;
-		uint64_t value;
-		int err;
-	} rows[] = {
+	static const struct damage rows[] = {
 		{REC_MAGIC, 4, 0x44564d57, VMEMDEV_E_RECORD},
 		{REC_MAJOR, 2, 2, VMEMDEV_E_VERSION},
 		{REC_MAJOR, 2, 0xffff, VMEMDEV_E_VERSION},
@@ -542,16 +543,7 @@ static void damaged_fields_have_their_names(void **state)
 	struct record good, bad;
 
 	rig_save(rig, &good);
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		int err;
-
-		bad = good;
-		record_set(&bad, rows[i].at, rows[i].size, rows[i].value);
-		rig_fresh_mem(rig, NULL);
-		err = rig_load(rig, &bad);
-		if (err != rows[i].err)
-			fail_msg("row %u: expected %d, got %d", (unsigned)i, rows[i].err, err);
-	}
+	rig_expect_damages(rig, &good, rows, ARRAY_LEN(rows), fresh);
 	/* and of the queue */
 	for (uint32_t i = 0; i < 4; i++) {
 		bad = good;

@@ -191,13 +191,14 @@ static void PMEM_03_what_was_negotiated_is_kept(void **state)
 	assert_int_equal(rig_load(rig, &record), VMEMDEV_E_MISMATCH);
 }
 
+static void fresh(struct rig *rig)
+{
+	rig_fresh_pmem(rig, NULL);
+}
+
 static void damaged_fields_have_their_names(void **state)
 {
-	static const struct {
-		size_t at, size;
-		uint64_t value;
-		int err;
-	} rows[] = {
+	static const struct damage rows[] = {
 		{REC_MAGIC, 4, 0, VMEMDEV_E_RECORD},
 		{REC_MAJOR, 2, 2, VMEMDEV_E_VERSION},
 		{REC_MINOR, 2, 1, VMEMDEV_E_VERSION},
@@ -217,13 +218,7 @@ static void damaged_fields_have_their_names(void **state)
 	rig_save(rig, &good);
 	assert_int_equal(good.len, REC_END + REC_Q_BYTES);
 	assert_int_equal(vmemdev_device_save_size(rig->dev), good.len);
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		bad = good;
-		record_set(&bad, rows[i].at, rows[i].size, rows[i].value);
-		rig_fresh_pmem(rig, NULL);
-		if (rig_load(rig, &bad) != rows[i].err)
-			fail_msg("row %u", (unsigned int)i);
-	}
+	rig_expect_damages(rig, &good, rows, ARRAY_LEN(rows), fresh);
 	for (size_t len = 0; len < good.len; len++) {
 		bad = good;
 		bad.len = len;
