@@ -45,44 +45,73 @@ bool guest_reaches(const struct vmemdev_guest *guest, uint64_t gpa);
 /* Tell the host's dirty log, if there is one. */
 void guest_dirty(const struct vmemdev_guest *guest, uint64_t gpa, uint64_t len);
 
+/*
+ * Where tests stand between the library and guest memory: called before each read and each
+ * write, it may change what is there, count, or make it unknown to an analysis. The library
+ * as it is installed has nothing here.
+ */
+#ifdef VMEMDEV_GUEST_SEAM
+void vmemdev_guest_seam(uint8_t *host, size_t len, bool write);
+#else
+static inline void vmemdev_guest_seam(uint8_t *host, size_t len, bool write)
+{
+	(void)host;
+	(void)len;
+	(void)write;
+}
+#endif
+
+static inline void before_read(const uint8_t *host, size_t len)
+{
+	vmemdev_guest_seam((uint8_t *)(uintptr_t)host, len, false);
+}
+
 static inline uint16_t guest_load16(const uint8_t *host)
 {
+	before_read(host, 2);
 	return le16(order_read16(host));
 }
 
 static inline uint32_t guest_load32(const uint8_t *host)
 {
+	before_read(host, 4);
 	return le32(order_read32(host));
 }
 
 static inline uint16_t guest_load_acquire16(const uint8_t *host)
 {
+	before_read(host, 2);
 	return le16(order_load_acquire16(host));
 }
 
 static inline void guest_store16(uint8_t *host, uint16_t value)
 {
+	vmemdev_guest_seam(host, 2, true);
 	order_write16(host, le16(value));
 }
 
 static inline void guest_store32(uint8_t *host, uint32_t value)
 {
+	vmemdev_guest_seam(host, 4, true);
 	order_write32(host, le32(value));
 }
 
 static inline void guest_store_release16(uint8_t *host, uint16_t value)
 {
+	vmemdev_guest_seam(host, 2, true);
 	order_store_release16(host, le16(value));
 }
 
 static inline void guest_copy_in(void *dst, const uint8_t *host, size_t len)
 {
+	before_read(host, len);
 	memcpy(dst, host, len);
 	order_copied();
 }
 
 static inline void guest_copy_out(uint8_t *host, const void *src, size_t len)
 {
+	vmemdev_guest_seam(host, len, true);
 	memcpy(host, src, len);
 }
 
