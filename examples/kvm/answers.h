@@ -56,6 +56,9 @@ struct json_object *mem_resize(struct request *request);
 struct json_object *mem_resize_cancel(struct request *request);
 struct json_object *mem_info(const struct slot *slot);
 
+/* pmem.c */
+struct json_object *pmem_info(const struct slot *slot);
+
 /* balloon_commands.c */
 struct json_object *set_balloon(struct request *request);
 struct json_object *balloon_stats(struct request *request);

@@ -187,14 +187,17 @@ static int add_track(struct balloon *balloon, uint64_t start, uint64_t end, uint
 	return 0;
 }
 
-/* RAM and the regions of memory devices; a part of a frame at either end is not tracked. */
+/*
+ * RAM and the regions of memory devices, but not what is kept whatever the guest does with it; a
+ * part of a frame at either end is not tracked.
+ */
 static int add_tracks(struct balloon *balloon, uint64_t frame)
 {
 	const struct vmemdev_linux_memory *memory = &balloon->vmm->memory;
 	const struct vmemdev_linux_ram *ram;
 
 	for (uint32_t i = 0; frame && (ram = vmemdev_linux_ram_at(memory, i)); i++) {
-		if (add_track(balloon, ram->gpa, ram->gpa + ram->size, frame))
+		if (!ram->keep && add_track(balloon, ram->gpa, ram->gpa + ram->size, frame))
 			return -1;
 	}
 	if (frame && !balloon->track_count)

@@ -49,6 +49,7 @@ static struct json_object *info(struct request *request)
 	struct vmm *vmm = request->vmm;
 	struct json_object *answer = json_object_new_object();
 	struct json_object *mems = json_object_new_array();
+	struct json_object *pmems = json_object_new_array();
 
 	answer_add(answer, "memory", vmm->low_ram + vmm->high_ram);
 	answer_add(answer, "resident", request->resident);
@@ -58,17 +59,21 @@ static struct json_object *info(struct request *request)
 	json_object_object_add(answer, "syscalls", syscall_info(vmm));
 	for (unsigned i = 0; i < vmm->slot_count; i++) {
 		const struct slot *slot = &vmm->slots[i];
-		struct json_object *device = slot->mem_option ? mem_info(slot)
-							      : balloon_info(&vmm->balloon,
-									   request->given);
+		struct json_object *device =
+			slot->mem_option ? mem_info(slot) :
+			slot->pmem.option ? pmem_info(slot) :
+			balloon_info(&vmm->balloon, request->given);
 
 		add_device_info(device, slot);
 		if (slot->mem_option)
 			json_object_array_add(mems, device);
+		else if (slot->pmem.option)
+			json_object_array_add(pmems, device);
 		else
 			json_object_object_add(answer, "balloon", device);
 	}
 	json_object_object_add(answer, "mem", mems);
+	json_object_object_add(answer, "pmem", pmems);
 	return answer;
 }
 

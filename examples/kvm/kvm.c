@@ -152,10 +152,12 @@ unsigned kvm_address_bits(const struct vmm *vmm)
 	return bits;
 }
 
-int kvm_add_memory(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, void *host)
+static int add_memory(struct vmm *vmm, uint32_t slot, uint32_t flags, uint64_t gpa, uint64_t len,
+		      void *host)
 {
 	struct kvm_userspace_memory_region region = {
 		.slot = slot,
+		.flags = flags,
 		.guest_phys_addr = gpa,
 		.memory_size = len,
 		.userspace_addr = (uintptr_t)host,
@@ -166,6 +168,17 @@ int kvm_add_memory(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, v
 			    "0x%" PRIx64 ": %s: expected a host with memory for KVM's tables",
 			    slot, len, gpa, strerror(errno));
 	return 0;
+}
+
+int kvm_add_memory(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, void *host)
+{
+	return add_memory(vmm, slot, 0, gpa, len, host);
+}
+
+/* The guest reads it without an exit; a write is one, to a device that is not there. */
+int kvm_add_read_only(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, void *host)
+{
+	return add_memory(vmm, slot, KVM_MEM_READONLY, gpa, len, host);
 }
 
 void kvm_remove_memory(struct vmm *vmm, uint32_t slot)
@@ -371,7 +384,7 @@ static void fault_somewhere(struct vcpu *vcpu)
 	fail("vCPU %u: at rip 0x%" PRIx64 " the guest touched memory that the host cannot "
 	     "provide%s", vcpu->index, (uint64_t)regs.rip,
 	     memory_page(vcpu->vmm) == SMALL_PAGE ? ": expected one with memory left, or less "
-						    "--memory" :
+						    "--memory, and room on the disk of a --pmem" :
 						    ", as it has no free huge page: write a "
 						    "larger number to /proc/sys/vm/nr_hugepages");
 	vmm_stop(vcpu->vmm, EXIT_TROUBLE, "the host has no memory for the guest");

@@ -149,11 +149,15 @@ int main(int argc, char **argv)
 		loop(&vmm);
 	else
 		vmm_stop(&vmm, EXIT_TROUBLE, "not started");
+	pmem_finish(&vmm);
 	control_destroy(&vmm);
 	serial_destroy(&vmm);
 	status = atomic_load(&vmm.exit_status);
 	fail("%s, exit status %d", atomic_load(&vmm.exit_reason), status);
-	/* The vCPU threads and the guest's memory go with the process: nothing is to be saved. */
+	/*
+	 * The vCPU threads and the guest's memory go with the process: nothing is to be saved. What
+	 * was written to persistent memory is in its file.
+	 */
 	fflush(NULL);
 	_exit(status);
 }

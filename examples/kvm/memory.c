@@ -14,6 +14,9 @@
  * there was none (kvm.c). Unplugged blocks that share a slot with plugged ones are memory all
  * the same, and "requested" is no limit for a hostile guest there: it can have the whole slot.
  * guarded=on shuts these, too.
+ *
+ * Persistent memory (pmem.c) is a file, mapped as it is: no RAM, so it counts as none, and nothing
+ * is ever discarded there.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -94,6 +97,29 @@ static int add_device(struct vmm *vmm, struct mem_option *option,
 	config->populate = option->populate == POPULATE_ON ||
 			   (option->populate == POPULATE_BY_PAGE && config->page_size);
 	return add_ram(vmm, what, config);
+}
+
+int memory_add_file(struct vmm *vmm, struct pmem_option *option, int fd)
+{
+	struct vmemdev_linux_ram_config config = {
+		.struct_size = sizeof(config),
+		.backing = VMEMDEV_LINUX_FILE,
+		/* What is only read need not be open for writing: and so nobody can, here. */
+		.mapping = option->readonly ? VMEMDEV_LINUX_PRIVATE : VMEMDEV_LINUX_SHARED,
+		.size = option->size,
+		.fd = fd,
+		.no_reserve = true,
+		.keep = true,
+	};
+	char what[ID_MAX + 16];
+
+	if (!option->addr)
+		option->addr = round_up(memory_top(vmm), MEM_ALIGN);
+	config.gpa = option->addr;
+	snprintf(what, sizeof(what), "--pmem: %s", option->id);
+	if (check_end(vmm, what, option->addr, option->size))
+		return -1;
+	return add_ram(vmm, what, &config);
 }
 
 static int add_all(struct vmm *vmm, struct vmemdev_linux_ram_config *config)
@@ -194,7 +220,7 @@ int memory_create(struct vmm *vmm)
 	vmm->low_ram = size < LOW_RAM_END ? size : LOW_RAM_END;
 	vmm->high_ram = size - vmm->low_ram;
 	vmm->kvm_slots = RAM_SLOTS;
-	if (map_all(vmm) || memory_show_all(vmm))
+	if (map_all(vmm) || pmem_map(vmm) || memory_show_all(vmm))
 		return -1;
 	config.regions = vmemdev_linux_regions(&vmm->memory, &config.region_count);
 	err = vmemdev_guest_init(&vmm->guest, sizeof(vmm->guest), &config);
@@ -247,7 +273,8 @@ int memory_bring(struct vmm *vmm, const struct vmemdev_range *range)
 	for (uint32_t i = 0; !err && (ram = vmemdev_linux_ram_at(&vmm->memory, i)); i++) {
 		struct slot *slot = memory_device_at(vmm, ram->gpa);
 
-		if (ram->page_size == SMALL_PAGE || range->gpa >= ram->gpa + ram->size ||
+		if (ram->page_size == SMALL_PAGE || ram->keep ||
+		    range->gpa >= ram->gpa + ram->size ||
 		    range->gpa + range->len <= ram->gpa)
 			continue;
 		err = slot ? bring_plugged(slot, ram, *range) : bring_part(ram, *range);
@@ -368,7 +395,10 @@ int memory_show_all(struct vmm *vmm)
 	    show(vmm, HIGH_RAM_SLOT, HIGH_RAM_START, vmm->high_ram))
 		return -1;
 	for (unsigned i = 0; i < vmm->slot_count; i++) {
-		if (vmm->slots[i].mem_option && show_again(&vmm->slots[i]))
+		const struct slot *slot = &vmm->slots[i];
+
+		if ((slot->mem_option && show_again(slot)) ||
+		    (slot->pmem.option && pmem_show(slot)))
 			return -1;
 	}
 	return 0;
@@ -506,14 +536,16 @@ static uint64_t resident_of(struct vmm *vmm, const struct vmemdev_linux_ram *ram
 	return count * RESIDENT_PAGE;
 }
 
-/* What mincore() says of guest memory: pages that the host holds for it, shared ones too. */
+/* What mincore() says of RAM and plugged memory: pages that the host holds, shared ones too. */
 uint64_t memory_resident(struct vmm *vmm)
 {
 	const struct vmemdev_linux_ram *ram;
 	uint64_t bytes = 0;
 
-	for (uint32_t i = 0; (ram = vmemdev_linux_ram_at(&vmm->memory, i)); i++)
-		bytes += resident_of(vmm, ram);
+	for (uint32_t i = 0; (ram = vmemdev_linux_ram_at(&vmm->memory, i)); i++) {
+		if (!ram->keep)
+			bytes += resident_of(vmm, ram);
+	}
 	return bytes;
 }
 
@@ -523,7 +555,7 @@ uint64_t memory_ram_resident(struct vmm *vmm)
 	uint64_t bytes = 0;
 
 	for (uint32_t i = 0; (ram = vmemdev_linux_ram_at(&vmm->memory, i)); i++) {
-		if (!memory_device_at(vmm, ram->gpa))
+		if (!ram->keep && !memory_device_at(vmm, ram->gpa))
 			bytes += resident_of(vmm, ram);
 	}
 	return bytes;

@@ -20,6 +20,7 @@
 #define REQUEST_BLOCKS 65535
 #define REPORTING_QUEUE_MIN 32 /* entries that Linux fills at once, */
 #define HINTING_QUEUE_MIN 2    /* or else it does not take the device */
+#define PMEM_QUEUE_MIN 2       /* entries of a flush */
 
 static const char usage[] =
 	"usage: toyvmm --kernel FILE [option]...\n"
@@ -58,7 +59,13 @@ static const char usage[] =
 	"      populate=on|off  plugging brings the pages, or says busy (on for huge pages)\n"
 	"      persistent-suspend=on|off  blocks outlive the guest's sleep (off)\n"
 	"      guest-block=SIZE what Linux adds at once; above 64G of RAM it may be 2G (128M)\n"
-	"  for --balloon and --mem:\n"
+	"  --pmem path=FILE[,...]  a persistent memory device (virtio-pmem); may be repeated\n"
+	"      readonly[=on|off]  what the guest writes goes nowhere, and its flushes fail (off)\n"
+	"      region=config|shmem  the guest finds the region in the configuration, or as a shared\n"
+	"                       memory region, which Linux knows since 6.9 (config)\n"
+	"      id=NAME          its name on the control socket (pmem0, pmem1, ...)\n"
+	"      addr=ADDRESS     its guest-physical address (the next multiple of 2G)\n"
+	"  for --balloon, --mem and --pmem:\n"
 	"      packed, notification-data=on|off                 virtqueue features (off)\n"
 	"      indirect, event-idx, ring-reset=on|off           virtqueue features (on)\n"
 	"      in-order=on|off                                  another (on for --mem)\n"
@@ -317,6 +324,31 @@ static int mem_setting(const struct setting *s, struct mem_option *mem)
 	return fail("--mem: unknown \"%s\": --help lists what there is", s->name);
 }
 
+static int check_room(const struct options *options, const char *option)
+{
+	if (options->mem_count + options->pmem_count < SLOTS_MAX - 1)
+		return 0;
+	return fail("%s: --mem and --pmem are given more than %d times; that is all there is room "
+		    "for", option, SLOTS_MAX - 1);
+}
+
+/* The last --mem or --pmem has this name. */
+static int check_id(const struct options *options, const char *option, const char *id)
+{
+	unsigned others = 0;
+
+	if (!*id || id[strspn(id, ID_CHARACTERS)] || strlen(id) > ID_MAX)
+		return fail("%s: id=%s: expected up to %d letters, digits, \"_\" or \"-\"", option,
+			    id, ID_MAX);
+	if (!strcmp(id, "balloon"))
+		return fail("%s: id=balloon is the balloon's name; choose another", option);
+	for (unsigned i = 0; i < options->mem_count; i++)
+		others += !strcmp(options->mem[i].id, id);
+	for (unsigned i = 0; i < options->pmem_count; i++)
+		others += !strcmp(options->pmem[i].id, id);
+	return others == 1 ? 0 : fail("%s: id=%s is taken; give each device another", option, id);
+}
+
 static int mem_option(char *list, struct options *options)
 {
 	static char names[SLOTS_MAX][8];
@@ -324,9 +356,8 @@ static int mem_option(char *list, struct options *options)
 	struct mem_option *mem;
 	int more = 0, err = 0;
 
-	if (options->mem_count == SLOTS_MAX - 1)
-		return fail("--mem: given more than %d times; that is all there is room for",
-			    SLOTS_MAX - 1);
+	if (check_room(options, s.option))
+		return -1;
 	mem = &options->mem[options->mem_count];
 	mem->block = 2 << 20;
 	mem->kvm_slot = KVM_SLOT_DEFAULT;
@@ -337,18 +368,64 @@ static int mem_option(char *list, struct options *options)
 		err = mem_setting(&s, mem);
 	if (err || more)
 		return -1;
-	if (!*mem->id || mem->id[strspn(mem->id, ID_CHARACTERS)] || strlen(mem->id) > ID_MAX)
-		return fail("--mem: id=%s: expected up to %d letters, digits, \"_\" or \"-\"",
-			    mem->id, ID_MAX);
 	if (!mem->size)
 		return fail("--mem: no size: say how far it may grow, such as size=1G");
-	if (!strcmp(mem->id, "balloon"))
-		return fail("--mem: id=balloon is the balloon's name; choose another");
-	for (const struct mem_option *other = options->mem; other < mem; other++) {
-		if (!strcmp(other->id, mem->id))
-			return fail("--mem: id=%s is taken; give each device another", mem->id);
+	return check_id(options, s.option, mem->id);
+}
+
+static int pmem_setting(const struct setting *s, struct pmem_option *pmem)
+{
+	int err = device_setting(s, &pmem->device);
+
+	if (err <= 0)
+		return err;
+	if (!strcmp(s->name, "readonly"))
+		return setting_bool(s, &pmem->readonly);
+	if (!strcmp(s->name, "addr"))
+		return setting_size(s, &pmem->addr);
+	if (!strcmp(s->name, "path")) {
+		pmem->path = s->value;
+		return 0;
 	}
-	return 0;
+	if (!strcmp(s->name, "id")) {
+		pmem->id = s->value;
+		return 0;
+	}
+	if (!strcmp(s->name, "region")) {
+		pmem->shmem = !strcmp(s->value, "shmem");
+		return pmem->shmem || !strcmp(s->value, "config") ? 0 :
+		       setting_bad(s, "config or shmem");
+	}
+	return fail("--pmem: unknown \"%s\": --help lists what there is", s->name);
+}
+
+static int pmem_option(char *list, struct options *options)
+{
+	static char names[SLOTS_MAX][8];
+	struct setting s = {.option = "--pmem", .bare = "readonly"};
+	struct pmem_option *pmem;
+	int more = 0, err = 0;
+
+	if (check_room(options, s.option))
+		return -1;
+	pmem = &options->pmem[options->pmem_count];
+	snprintf(names[options->pmem_count], sizeof(names[0]), "pmem%u", options->pmem_count);
+	pmem->id = names[options->pmem_count];
+	options->pmem_count++;
+	while (!err && (more = setting_next(&list, &s)) > 0)
+		err = pmem_setting(&s, pmem);
+	if (err || more)
+		return -1;
+	if (!pmem->path || !*pmem->path)
+		return fail("--pmem: no path: name the file that keeps what the guest writes, such "
+			    "as path=disk.img");
+	if (pmem->addr && (pmem->addr < HIGH_RAM_START || pmem->addr % PMEM_ALIGN))
+		return fail("--pmem: %s: addr=0x%" PRIx64 ": expected a multiple of 2M, from 4G on",
+			    pmem->id, pmem->addr);
+	if (pmem->device.queue_size && pmem->device.queue_size < PMEM_QUEUE_MIN)
+		return fail("--pmem: %s: queue-size=%u: expected at least %d, as a flush takes so "
+			    "many entries", pmem->id, pmem->device.queue_size, PMEM_QUEUE_MIN);
+	return check_id(options, s.option, pmem->id);
 }
 
 static int one_option(struct options *options, int letter, char *value)
@@ -382,6 +459,8 @@ static int one_option(struct options *options, int letter, char *value)
 		return balloon_option(value, &options->balloon);
 	case 'M':
 		return mem_option(value, options);
+	case 'P':
+		return pmem_option(value, options);
 	case 'c':
 		if (!size_parse(value, &number) || number < 1 || number > CPUS_MAX)
 			return fail("--cpus %s: expected a number from 1 to %d", value, CPUS_MAX);
@@ -533,6 +612,7 @@ int options_parse(struct options *options, int argc, char **argv)
 		{"cpus", required_argument, NULL, 'c'},
 		{"balloon", optional_argument, NULL, 'b'},
 		{"mem", required_argument, NULL, 'M'},
+		{"pmem", required_argument, NULL, 'P'},
 		{"packed", no_argument, NULL, 'p'},
 		{"reboot", required_argument, NULL, 'r'},
 		{"control", required_argument, NULL, 'C'},
@@ -553,7 +633,7 @@ int options_parse(struct options *options, int argc, char **argv)
 			return EXIT_POWER_OFF;
 		}
 		for (unsigned i = 0; names[i].name; i++) {
-			if (names[i].val == letter && names[i].val != 'M' && given[i]++) {
+			if (names[i].val == letter && !strchr("MP", letter) && given[i]++) {
 				fail("--%s is given twice: give it once", names[i].name);
 				return EXIT_USAGE;
 			}
@@ -570,5 +650,7 @@ int options_parse(struct options *options, int argc, char **argv)
 	settle_features(&options->balloon.device, options->packed);
 	for (unsigned i = 0; i < options->mem_count; i++)
 		settle_features(&options->mem[i].device, options->packed);
+	for (unsigned i = 0; i < options->pmem_count; i++)
+		settle_features(&options->pmem[i].device, options->packed);
 	return EXIT_RUNNING;
 }

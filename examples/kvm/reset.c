@@ -27,6 +27,7 @@ static void reset_devices(struct vmm *vmm)
 		int err = vmemdev_device_system_reset(slot->device);
 
 		slot->hidden = false;
+		pmem_restart(slot);
 		if (err)
 			fail("%s: system reset: %s: what is plugged stays so until the guest "
 			     "unplugs it", slot->id, vmemdev_strerror(err));

@@ -97,10 +97,11 @@ int setting_next(char **list, struct setting *s)
 	if (!s->name)
 		return 0;
 	equals = strchr(s->name, '=');
-	if (!equals)
+	if (!equals && (!s->bare || strcmp(s->name, s->bare)))
 		return fail("%s: \"%s\": expected name=value", s->option, s->name);
-	*equals = 0;
-	s->value = equals + 1;
+	s->value = equals ? equals + 1 : "on";
+	if (equals)
+		*equals = 0;
 	for (unsigned i = 0; i < s->seen_count; i++) {
 		if (!strcmp(s->seen[i], s->name))
 			return fail("%s: %s=%s: %s is given twice: give it once", s->option,

@@ -12,6 +12,7 @@
 /* One name=value of an option's list, for messages that say where they come from. */
 struct setting {
 	const char *option, *name, *value;
+	const char *bare; /* a name that may stand alone, which is name=on; or NULL */
 	const char *seen[SETTINGS_MAX]; /* the names so far */
 	unsigned seen_count;
 };

@@ -11,7 +11,8 @@
  *
  * All device calls are made under vmm->lock (vmm.h says why). vCPU threads only pass register
  * accesses on; the devices' real work, and with it every callback below but interrupt(),
- * happens in the main thread. The balloon's callbacks are in balloon.c.
+ * happens in the main thread. The balloon's callbacks are in balloon.c, those of persistent
+ * memory in pmem.c.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -165,8 +166,10 @@ void virtio_write(struct vmm *vmm, uint64_t gpa, uint32_t width, uint64_t value)
 	struct slot *slot = slot_at(vmm, gpa, &offset);
 	bool pending;
 
-	if (!slot)
+	if (!slot) {
+		pmem_wrote(vmm, gpa);
 		return;
+	}
 	pthread_mutex_lock(&vmm->lock);
 	vmemdev_mmio_write(&slot->mmio, offset, width, value);
 	pending = vmemdev_device_pending(slot->device);
@@ -185,7 +188,7 @@ bool virtio_run(struct vmm *vmm)
 
 		if (vmemdev_device_run(slot->device, BUDGET) > 0)
 			left = true;
-		if (!slot->mem_option)
+		if (slot == vmm->balloon.slot)
 			balloon_ran(&vmm->balloon);
 		if (slot->moved)
 			resize_look(&slot->resize);
@@ -274,7 +277,7 @@ int virtio_create(struct vmm *vmm)
 		if (create_mem(vmm, &vmm->options.mem[i]))
 			return -1;
 	}
-	return 0;
+	return pmem_create(vmm);
 }
 
 struct slot *virtio_slot(struct vmm *vmm, const char *id)

@@ -39,6 +39,7 @@ struct kvm_run;
 #define SMALL_PAGE UINT64_C(4096)            /* what is never short of a page of its kind */
 #define KVM_SLOT_DEFAULT (UINT64_C(1) << 30) /* of a memory device's region; as large as a block */
 #define KVM_SLOT_MAX (UINT64_C(4) << 40)     /* KVM takes less than 8 TiB in one piece */
+#define PMEM_ALIGN (UINT64_C(2) << 20)       /* Linux's page structures for device memory */
 
 /* What boot.c puts into low memory for the first vCPU to start with. */
 #define BOOT_GDT 0x500
@@ -83,7 +84,7 @@ struct memory_option {
 	bool shared;
 };
 
-/* What --balloon and --mem have in common. */
+/* What --balloon, --mem and --pmem have in common. */
 struct device_option {
 	uint64_t features_on, features_off; /* VMEMDEV_F_* */
 	uint16_t queue_size;
@@ -121,6 +122,13 @@ struct mem_option {
 	struct device_option device;
 };
 
+struct pmem_option {
+	const char *id, *path;
+	uint64_t addr, size; /* addr 0: memory.c chooses; size: the file's */
+	bool readonly, shmem;
+	struct device_option device;
+};
+
 struct options {
 	const char *kernel, *initrd, *append, *control;
 	unsigned cpus;
@@ -128,6 +136,8 @@ struct options {
 	struct balloon_option balloon;
 	struct mem_option mem[SLOTS_MAX];
 	unsigned mem_count;
+	struct pmem_option pmem[SLOTS_MAX];
+	unsigned pmem_count;
 	bool packed, restart; /* the guest's reset starts it anew */
 };
 
@@ -223,18 +233,36 @@ struct resize {
 	uint64_t told_plugged; /* and the size, of the newest event */
 };
 
+#define PMEM_REQUESTS 64 /* that share a flush */
+
+/* A persistent memory device, and who has its file flushed. */
+struct pmem {
+	const struct pmem_option *option; /* NULL: another device's slot */
+	struct vmemdev_pmem device;
+	struct vmemdev_pmem_request requests[PMEM_REQUESTS];
+	struct vmemdev_linux_flusher flusher;
+	struct watch ended;
+	uint32_t kvm_slot;
+	bool flushing;    /* the flusher is at work, or its end was not taken */
+	bool failing;     /* the last flush failed */
+	bool lossy;       /* since it was started, the guest wrote to what is read-only, */
+	uint64_t dropped; /* and how often, ever */
+};
+
 /* One virtio-mmio device: which device it is, and its wires into the machine. */
 struct slot {
 	struct vmm *vmm;
 	const char *id;
-	struct vmemdev_device *device; /* of the balloon, or of the member below */
+	struct vmemdev_device *device; /* of the balloon, or of a member below */
 	struct vmemdev_mmio mmio;
 	int irq_fd;
 	uint64_t guest_errors; /* how often the guest's driver broke the rules */
 	unsigned doorbell_count;
 	struct doorbell doorbells[VMEMDEV_QUEUES_MAX];
 
-	const struct mem_option *mem_option; /* NULL: the balloon */
+	struct pmem pmem;
+
+	const struct mem_option *mem_option; /* NULL: another device */
 	struct vmemdev_mem mem;
 	uint64_t *bitmap; /* the device's: a bit a block */
 	bool moved; /* blocks were plugged or unplugged: the resize is to look at it */
@@ -344,6 +372,7 @@ int kvm_create(struct vmm *vmm);
 uint32_t kvm_slots_max(const struct vmm *vmm);     /* memory slots of a virtual machine */
 unsigned kvm_address_bits(const struct vmm *vmm);  /* of guest-physical addresses */
 int kvm_add_memory(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, void *host);
+int kvm_add_read_only(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, void *host);
 void kvm_remove_memory(struct vmm *vmm, uint32_t slot);
 int kvm_add_irqfd(struct vmm *vmm, uint32_t gsi);       /* the eventfd, or -1 */
 int kvm_add_doorbell(struct vmm *vmm, uint64_t gpa, uint32_t value); /* the eventfd, or -1 */
@@ -353,6 +382,7 @@ int kvm_renew(struct vmm *vmm); /* all vCPUs have stopped */
 
 /* memory.c */
 int memory_create(struct vmm *vmm);
+int memory_add_file(struct vmm *vmm, struct pmem_option *option, int fd); /* for good */
 int memory_show_device(struct slot *slot); /* to the devices and, as far as plugged, to KVM */
 int memory_show_all(struct vmm *vmm);      /* all that KVM is to have, to a new machine */
 int memory_clear(struct vmm *vmm);         /* the RAM */
@@ -399,6 +429,14 @@ bool virtio_run(struct vmm *vmm); /* whether work is left */
 uint64_t virtio_read(struct vmm *vmm, uint64_t gpa, uint32_t width);
 void virtio_write(struct vmm *vmm, uint64_t gpa, uint32_t width, uint64_t value);
 struct slot *virtio_slot(struct vmm *vmm, const char *id); /* NULL: no such device */
+
+/* pmem.c. Those that return an int return 0 or -1, having said what is wrong. */
+int pmem_map(struct vmm *vmm);           /* the files, into guest memory */
+int pmem_create(struct vmm *vmm);        /* the devices */
+int pmem_show(const struct slot *slot);  /* to KVM */
+void pmem_wrote(struct vmm *vmm, uint64_t gpa); /* a vCPU, where it cannot */
+void pmem_restart(struct slot *slot);    /* a system reset; under the lock */
+void pmem_finish(struct vmm *vmm);       /* waits for flushes that go on */
 
 /* resize.c. Under the lock, but for the first. */
 int resize_create(struct slot *slot);

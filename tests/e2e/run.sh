@@ -28,10 +28,12 @@ declare -A ENTRIES=(
 	[6.1-packed-lean]="features reporting hinting oom health"
 	[6.12-split-mem]="steps touch pinned nodes huge reboot guarded"
 	[6.1-packed-mem]="steps touch pinned nodes huge reboot guarded"
+	[6.12-packed-pmem]="pmem-root pmem-readonly pmem-failure pmem health"
+	[6.1-split-pmem]="pmem-root pmem-readonly pmem-failure pmem health"
 )
 GUESTS=(6.12-split 6.12-packed 6.1-split 6.1-packed
 	6.12-split-lean 6.12-packed-lean 6.1-split-lean 6.1-packed-lean
-	6.12-split-mem 6.1-packed-mem)
+	6.12-split-mem 6.1-packed-mem 6.12-packed-pmem 6.1-split-pmem)
 SECONDS_A_GUEST=300 # three times what an idle machine needs
 
 bad_usage()
@@ -80,6 +82,7 @@ stage()
 	cp "$build"/examples/kvm/toyvmm{,-ctl} "$work/stage/"
 	cp "$here/scenario.sh" "$work/stage/"
 	cp -r "$here/entries" "$work/stage/"
+	lab_e2fs "$work/stage/e2fs"
 	select_entries >"$work/selection"
 	list=$(cut -d' ' -f2 "$work/selection" | sort -u)
 	for series in $list; do
@@ -166,6 +169,7 @@ work=$build/e2e
 started=$SECONDS
 lab_choose_place
 lab_guest_packages
+lab_packages "e2fsprogs makes the guests' file systems, and looks into them without a guest"
 stage
 : >"$work/results"
 lab_say "running $(wc -l <"$work/selection") entries, in: ${guests//$'\n'/ }"

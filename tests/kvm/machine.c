@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #define WATCHES 64
-#define OPTIONS 12
 
 /* ---- what a vmm is made of that is not under test ---- */
 
@@ -64,13 +63,14 @@ unsigned kvm_address_bits(const struct vmm *vmm)
 }
 
 /* As particular as the real one: no number twice, no memory twice. */
-int kvm_add_memory(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, void *host)
+static int add_memory(struct fake_memory memory)
 {
 	struct fake_memory *free_entry = NULL;
+	uint64_t gpa = memory.gpa, len = memory.len;
+	uint32_t slot = memory.slot;
 
-	(void)vmm;
 	assert_true(slot < fake_kvm.slots_max);
-	assert_non_null(host);
+	assert_non_null(memory.host);
 	if (fake_kvm.refuse)
 		return -1;
 	for (int i = 0; i < FAKE_MEMORY_MAX; i++) {
@@ -84,8 +84,21 @@ int kvm_add_memory(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, v
 		assert_true(gpa >= entry->gpa + entry->len || entry->gpa >= gpa + len);
 	}
 	assert_non_null(free_entry);
-	*free_entry = (struct fake_memory){.slot = slot, .gpa = gpa, .len = len, .host = host};
+	*free_entry = memory;
 	return 0;
+}
+
+int kvm_add_memory(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, void *host)
+{
+	(void)vmm;
+	return add_memory((struct fake_memory){.slot = slot, .gpa = gpa, .len = len, .host = host});
+}
+
+int kvm_add_read_only(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, void *host)
+{
+	(void)vmm;
+	return add_memory((struct fake_memory){.slot = slot, .gpa = gpa, .len = len, .host = host,
+					       .read_only = true});
 }
 
 void kvm_remove_memory(struct vmm *vmm, uint32_t slot)
@@ -168,19 +181,19 @@ int kvm_add_doorbell(struct vmm *vmm, uint64_t gpa, uint32_t value)
 
 static void parse(struct machine *m, const char *const *options)
 {
-	char words[OPTIONS + 5][128] = {"toyvmm", "--kernel", "none", "--control"};
-	char *argv[OPTIONS + 6];
-	int argc = 5;
+	const char *const first[] = {"toyvmm", "--kernel", "none", "--control", m->socket};
+	char *argv[MACHINE_WORDS + 1];
+	int argc = 0;
 
-	snprintf(words[4], sizeof(words[4]), "%s", m->socket);
-	for (; *options != NULL; options++)
-		snprintf(words[argc++], sizeof(words[0]), "%s", *options);
-	for (int i = 0; i < argc; i++)
-		argv[i] = words[i];
+	while (argc < MACHINE_WORDS && (argc < 5 || *options != NULL)) {
+		argv[argc] = m->words[argc];
+		snprintf(m->words[argc], sizeof(m->words[0]), "%s",
+			 argc < 5 ? first[argc] : *options++);
+		argc++;
+	}
 	argv[argc] = NULL;
 	optind = 0;
 	assert_int_equal(options_parse(&m->vmm.options, argc, argv), EXIT_RUNNING);
-	m->vmm.options.control = m->socket; /* the words go */
 }
 
 /* ---- what is said on stderr ---- */
@@ -289,6 +302,7 @@ void machine_stop(struct machine *m)
 {
 	if (m->driven)
 		guest_driver_close(&m->driver);
+	pmem_finish(&m->vmm);
 	control_destroy(&m->vmm);
 	for (int i = 0; i < WATCHES; i++) {
 		if (watches[i] != NULL)
@@ -439,10 +453,10 @@ uint64_t balloon_number(struct machine *m, const char *name)
 	return number;
 }
 
-uint64_t mem_number(struct machine *m, const char *id, const char *name)
+static uint64_t number_in(struct machine *m, const char *kind, const char *id, const char *name)
 {
 	struct json_object *info = ask(m, "{\"cmd\":\"info\"}");
-	struct json_object *mems = json_object_object_get(info, "mem");
+	struct json_object *mems = json_object_object_get(info, kind);
 	uint64_t number = 0;
 	bool found = false;
 
@@ -457,6 +471,16 @@ uint64_t mem_number(struct machine *m, const char *id, const char *name)
 	json_object_put(info);
 	assert_true(found);
 	return number;
+}
+
+uint64_t mem_number(struct machine *m, const char *id, const char *name)
+{
+	return number_in(m, "mem", id, name);
+}
+
+uint64_t pmem_number(struct machine *m, const char *id, const char *name)
+{
+	return number_in(m, "pmem", id, name);
 }
 
 void ask_ok(struct machine *m, const char *line)

@@ -26,12 +26,15 @@
 #define PLAY_GPA (32 * MIB) /* memory that tests give up; the model driver uses what is below */
 #define PATIENCE 20         /* seconds after which what should happen has not */
 
+#define MACHINE_WORDS 18
+
 struct machine {
 	struct vmm vmm;
 	struct guest_memory memory;
 	struct guest_driver driver;
 	bool driven; /* the driver is open */
 	char directory[64], socket[96];
+	char words[MACHINE_WORDS][128]; /* the command line, which options point into */
 };
 
 /* What the VMM has asked of KVM, and what it is told of it. machine_start() sets it back. */
@@ -41,6 +44,7 @@ struct fake_memory {
 	uint64_t gpa, len; /* len 0: not there */
 	void *host;
 	uint32_t slot;
+	bool read_only;
 };
 
 struct fake_kvm {
@@ -60,7 +64,7 @@ const struct fake_memory *fake_memory_at(uint64_t gpa);
 void listen_start(void);
 const char *listen_stop(void);
 
-/* Options without --kernel and --control; up to 12, NULL at the end. Aborts if refused. */
+/* Options without --kernel and --control; up to 13, NULL at the end. Aborts if refused. */
 struct machine *machine_start(const char *const *options);
 void machine_stop(struct machine *m);
 
@@ -79,7 +83,7 @@ void machine_turn(struct machine *m);
 /* The model driver takes the balloon up with these features, its queues by the text's numbers. */
 void machine_drive(struct machine *m, uint64_t features);
 
-/* The same for a memory device, in place of what it drove before. returns: whether it was let */
+/* The same for another device, in place of what it drove before. returns: whether it was let */
 bool machine_drive_mem(struct machine *m, const char *id, uint64_t features);
 
 /* A client of the control socket, connected and accepted. */
@@ -97,8 +101,9 @@ const char *text_of(struct json_object *object, const char *name);
 /* The balloon's number @name in the answer to "info". */
 uint64_t balloon_number(struct machine *m, const char *name);
 
-/* The same for a memory device. */
+/* The same for a memory device, and for one of persistent memory. */
 uint64_t mem_number(struct machine *m, const char *id, const char *name);
+uint64_t pmem_number(struct machine *m, const char *id, const char *name);
 
 /* Ask, and put the answer: it must hold no error, or an error with these words in it. */
 void ask_ok(struct machine *m, const char *line);

@@ -5,14 +5,14 @@
 #include <getopt.h>
 #include <stdio.h>
 
-#define WORDS_MAX 8
+#define WORDS_MAX 12
 
 /* What was said on stderr while the words were parsed. */
 static const char *said;
 
 static int parse(struct options *options, const char *const *words)
 {
-	char copies[WORDS_MAX][400];
+	static char copies[WORDS_MAX][400]; /* which options point into */
 	char *argv[WORDS_MAX + 1] = {NULL};
 	int argc = 0, status;
 
@@ -197,6 +197,20 @@ static void a_wrong_setting_is_named(void **state)
 		{"--mem=size=1G,node=256", "node=256", "from 0 to 255"},
 		{"--mem=size=3M", "size of 3145728", "a multiple of the block of 2097152"},
 		{"--mem=slots=1G", "no size", "size=1G"},
+		{"--mem=size=1G,readonly", "\"readonly\"", "name=value"},
+		{"--mem=size=1G,id=balloon", "id=balloon", "choose another"},
+		{"--pmem=readonly", "no path", "path=disk.img"},
+		{"--pmem=path=", "no path", "path=disk.img"},
+		{"--pmem=disk.img", "\"disk.img\"", "name=value"},
+		{"--pmem=path=p,readonly=yes", "readonly=yes", "on or off"},
+		{"--pmem=path=p,readonly,readonly=on", "readonly=on", "give it once"},
+		{"--pmem=path=p,region=pci", "region=pci", "config or shmem"},
+		{"--pmem=path=p,addr=0x100100000", "addr=0x100100000", "a multiple of 2M, from 4G on"},
+		{"--pmem=path=p,addr=2G", "addr=0x80000000", "from 4G on"},
+		{"--pmem=path=p,queue-size=1", "queue-size=1", "at least 2"},
+		{"--pmem=path=p,id=a/b", "id=a/b", "letters, digits"},
+		{"--pmem=path=p,id=balloon", "id=balloon", "choose another"},
+		{"--pmem=path=p,size=1G", "\"size\"", "--help"},
 	};
 
 	(void)state;
@@ -210,6 +224,50 @@ static void a_wrong_setting_is_named(void **state)
 			fail_msg("%s: said \"%s\", expected it to name %s and %s", wrong[i].option,
 				 said, wrong[i].given, wrong[i].expected);
 	}
+}
+
+static void a_persistent_memory_takes_every_setting(void **state)
+{
+	const char *const words[] = {
+		"toyvmm", "--kernel", "k", "--packed", "--pmem=path=a",
+		"--pmem=path=b,readonly,region=shmem,id=disk,addr=6G,queue-size=4,packed=off", NULL};
+	struct options options;
+
+	(void)state;
+	if (parse(&options, words) != EXIT_RUNNING)
+		fail_msg("%s", said);
+	assert_int_equal(options.pmem_count, 2);
+	assert_string_equal(options.pmem[0].path, "a");
+	assert_string_equal(options.pmem[0].id, "pmem0");
+	assert_false(options.pmem[0].readonly);
+	assert_false(options.pmem[0].shmem);
+	assert_int_equal(options.pmem[0].addr, 0);
+	assert_int_equal(options.pmem[0].device.features_on, VMEMDEV_F_RING_PACKED);
+	assert_string_equal(options.pmem[1].path, "b");
+	assert_string_equal(options.pmem[1].id, "disk");
+	assert_true(options.pmem[1].readonly);
+	assert_true(options.pmem[1].shmem);
+	assert_int_equal(options.pmem[1].addr, 6 * 1024 * MIB);
+	assert_int_equal(options.pmem[1].device.queue_size, 4);
+	assert_int_equal(options.pmem[1].device.features_on, 0);
+}
+
+/* Of whatever kind they are. */
+static void names_and_places_are_for_one_device_each(void **state)
+{
+	const char *words[WORDS_MAX] = {"toyvmm", "--kernel", "k", "--mem=size=1G,id=x",
+					"--pmem=path=p,id=x"};
+	struct options options;
+
+	(void)state;
+	assert_int_equal(parse(&options, words), EXIT_USAGE);
+	assert_non_null(strstr(said, "--pmem: id=x is taken"));
+	for (int i = 4; i < 10; i++)
+		words[i] = "--pmem=path=p";
+	assert_int_equal(parse(&options, words), EXIT_RUNNING);
+	words[10] = "--mem=size=1G";
+	assert_int_equal(parse(&options, words), EXIT_USAGE);
+	assert_non_null(strstr(said, "--mem: --mem and --pmem are given more than 7 times"));
 }
 
 static void a_frame_below_the_page_of_the_memory_is_refused(void **state)
@@ -266,6 +324,8 @@ int main(void)
 		cmocka_unit_test(a_memory_device_takes_every_setting),
 		cmocka_unit_test(a_reset_ends_the_vmm_or_starts_it_again),
 		cmocka_unit_test(a_wrong_setting_is_named),
+		cmocka_unit_test(a_persistent_memory_takes_every_setting),
+		cmocka_unit_test(names_and_places_are_for_one_device_each),
 		cmocka_unit_test(a_frame_below_the_page_of_the_memory_is_refused),
 		cmocka_unit_test(huge_pages_without_memory_of_them_are_refused),
 		cmocka_unit_test(a_report_may_be_as_large_as_all_memory),

@@ -3,7 +3,8 @@
 # shellcheck shell=dash
 #
 # First process of a guest under the toy VMM. It loads the drivers, says every half second
-# what memory the guest has, and runs the commands that come in on the console:
+# what memory the guest has, and runs the commands that come in on the console. With root=DEVICE
+# on the kernel's command line it does so from there, once it has loaded that device's driver:
 #
 #   in:   ID COMMAND...          out:  OUT ID LINE      for each line that it printed
 #                                      REPLY ID STATUS
@@ -11,15 +12,38 @@
 bb=/bin/busybox
 $bb mount -t devtmpfs dev /dev
 exec 0</dev/console 1>/dev/console 2>&1
-$bb --install -s /bin
+$bb --install -s /bin 2>/dev/null # some may be there
 export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 stty -echo -onlcr
 
-while read -r module; do
-	insmod "/modules/$module" || echo "guest: cannot load $module"
-done </modules/order
+# load LIST: the modules that /modules/LIST names
+load()
+{
+	while read -r module; do
+		insmod "/modules/$module" || echo "guest: cannot load $module"
+	done <"/modules/$1"
+}
+
+# Does not return, unless something is wrong.
+go_to_root()
+{
+	load order-pmem
+	until [ -b "$1" ]; do
+		sleep 0.1
+	done
+	mount -t ext4 "$1" /mem || return
+	umount /proc /sys
+	umount -l /dev
+	exec switch_root /mem /init
+}
+
+root=$(sed -n 's/.* root=\([^ ]*\).*/\1/p' /proc/cmdline)
+if ! grep -q "^/dev/[^ ]* / " /proc/mounts; then
+	load order
+	[ -z "$root" ] || go_to_root "$root" || echo "guest: cannot go to $root"
+fi
 
 memory()
 {

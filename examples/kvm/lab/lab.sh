@@ -216,23 +216,23 @@ lab_kernel_fetch()
 		mv "$tmp"/unpacked/lib/modules/* "$tmp/kernel/modules"
 }
 
-# lab_modules KERNEL_DIR DEST NAME...: copies modules and all that they depend on to DEST,
-# and lists them in DEST/order in the order in which insmod takes them.
+# lab_modules KERNEL_DIR DEST LIST NAME...: copies modules and all that they depend on to DEST,
+# and lists those that were not there yet in DEST/LIST, in the order in which insmod takes them.
 lab_modules()
 {
-	local kernel=$1 dest=$2 name
+	local kernel=$1 dest=$2 order=$2/$3 name
 
-	shift 2
+	shift 3
 	mkdir -p "$dest"
-	: >>"$dest/order"
+	: >>"$order"
 	for name in "$@"; do
-		lab_module "$kernel" "$dest" "$name"
+		lab_module "$kernel" "$dest" "$order" "$name"
 	done
 }
 
 lab_module()
 {
-	local kernel=$1 dest=$2 name=$3 file need
+	local kernel=$1 dest=$2 order=$3 name=$4 file need
 
 	[ ! -e "$dest/$name.ko" ] || return 0
 	# Module names have underscores where file names may have hyphens.
@@ -248,9 +248,9 @@ lab_module()
 	esac
 	# A module names those that it needs in a string, "depends=a,b".
 	for need in $(tr '\0' '\n' <"$dest/$name.ko" | sed -n 's/^depends=//p' | tr ',' ' '); do
-		lab_module "$kernel" "$dest" "$need"
+		lab_module "$kernel" "$dest" "$order" "$need"
 	done
-	echo "$name.ko" >>"$dest/order"
+	echo "$name.ko" >>"$order"
 }
 
 # --- initial file systems -------------------------------------------------------------
@@ -288,10 +288,27 @@ lab_guest_image()
 	for program in pattern kexec; do
 		gcc -std=gnu11 -O2 -static "$LAB_DIR/$program.c" -o "$root/bin/$program"
 	done
-	lab_modules "$kernel" "$root/modules" virtio_mmio virtio_balloon virtio_mem
+	lab_modules "$kernel" "$root/modules" order virtio_mmio virtio_balloon virtio_mem
+	lab_modules "$kernel" "$root/modules" order-pmem virtio_pmem nd_pmem
 	lab_pack "$root" "$dest/initrd"
 	rm -rf "$root"
 	cp "$kernel/vmlinuz" "$dest/vmlinuz"
+}
+
+# lab_e2fs DEST: mke2fs, debugfs and e2fsck with all that they need, and DEST/run, which runs them
+# in a guest and in the emulated machine as well as here.
+lab_e2fs()
+{
+	local dest=$1 program
+
+	mkdir -p "$dest"
+	for program in mke2fs debugfs e2fsck; do
+		program=$(PATH=$PATH:/usr/sbin:/sbin command -v "$program")
+		cp "$program" "$dest/"
+		ldd "$program" | grep -o '/[^ ]*' | xargs -r -I{} cp -L {} "$dest/"
+	done
+	cp /etc/mke2fs.conf "$dest/"
+	install -m 755 "$LAB_DIR/e2fs-run.sh" "$dest/run"
 }
 
 # --- running --------------------------------------------------------------------------
@@ -353,7 +370,7 @@ lab_outer_image()
 
 	{
 		lab_root "$root" outer-init.sh &&
-			lab_modules "$(cat "$stage/outer-kernel")" "$root/modules" kvm_amd &&
+			lab_modules "$(cat "$stage/outer-kernel")" "$root/modules" order kvm_amd loop &&
 			cp -r "$stage" "$root/lab" &&
 			rm "$root/lab/outer-kernel"
 	} || lab_die "could not copy the stage to $root, $(lab_room "$root"): make room there and try again"

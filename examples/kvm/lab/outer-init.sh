@@ -11,7 +11,7 @@ $bb --install -s /bin
 export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
-mount -t tmpfs -o size=256M tmp /tmp
+mount -t tmpfs -o size=512M tmp /tmp
 stty -F /dev/ttyS1 raw -echo
 exec </dev/null >/dev/ttyS1 2>&1
 cat /dev/ttyS1 >/dev/null & # what comes in is to interrupt, and no more
@@ -28,6 +28,9 @@ done </modules/order
 # does not fit. What takes long in an emulated machine, or if that has to share its processor,
 # is no stall.
 export VM_APPEND="noxsave rcupdate.rcu_cpu_stall_timeout=300 nowatchdog"
+
+# Scenarios may mount what they like here, and it ends with them.
+export VM_OWN_MACHINE=1
 
 cd /lab || poweroff -f
 sh ./vm.sh scenario.sh
