@@ -151,7 +151,7 @@ step_unit() {
 
 step_clang() {
 	CC=clang configure clang
-	build_and_test clang --no-suite checks
+	build_and_test clang --no-suite checks --no-suite replay
 }
 
 step_sanitize() {

@@ -22,7 +22,8 @@
  * way to be told (5.5.6).
  *
  * Bounds: a unit of budget pays for 256 page numbers or 64 free ranges of one chain, or
- * for one set of statistics; a longer array is read on in a later unit. Each number, and
+ * for one set of statistics, of which 256 entries are read; a longer array is read on in
+ * a later unit, and what a busy host could not take is read once more. Each number, and
  * each stretch of a range that is alike in being memory, costs a look-up in the table of
  * guest memory; a unit pays for 256 stretches, and 256 more come with each run. With
  * tracks there is a step for each 64 pages and each host page besides. A reset clears
@@ -409,7 +410,9 @@ int vmemdev_balloon_inhibit(struct vmemdev_balloon *balloon);
 /**
  * The end of one vmemdev_balloon_inhibit(). After the last, the next
  * vmemdev_device_run() discards what tracks hold as given up and complete, also what was
- * discarded before; a unit of budget pays for 4 MiB, or for one larger host page.
+ * discarded before; a unit of budget pays for 4 MiB, or for one larger host page. A
+ * device saved before the end of that, or while discards are inhibited, begins with it
+ * after the load: a host that still forbids them says so then, before the first run.
  * returns: 0; VMEMDEV_E_STATE if discards are not inhibited, or inside a callback
  */
 int vmemdev_balloon_uninhibit(struct vmemdev_balloon *balloon);

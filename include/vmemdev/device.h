@@ -234,7 +234,9 @@ bool vmemdev_device_pending(const struct vmemdev_device *dev);
 /**
  * Do the work that kicks have announced. Host callbacks and interrupts happen here.
  * @budget, at least 1, bounds it: one unit is a chain, or such a part of it as the
- * device type's header says. Queues are visited in ascending order, so a guest that
+ * device type's header says; it also pays for a look at each descriptor of the chain, at
+ * most as many as the queue has entries, and a call looks once at each queue that was
+ * kicked. Queues are visited in ascending order, so a guest that
  * keeps a low one full keeps its own higher ones waiting.
  * returns: 1 if work is left; 0 if not, or if it waits for the host's completion;
  * VMEMDEV_E_STATE inside a callback; VMEMDEV_E_INVAL; the VMEMDEV_E_GUEST_* that
@@ -254,9 +256,10 @@ size_t vmemdev_device_save_size(const struct vmemdev_device *dev);
  * balloon's counts as failed. @dev goes on unchanged.
  * The record is small, little-endian and versioned; later releases read it.
  * returns: 0; VMEMDEV_E_NOSPC if @size is below vmemdev_device_save_size();
- * VMEMDEV_E_INVAL for a NULL; VMEMDEV_E_STATE inside a callback, while host work is
- * outstanding that the guest has reset away, or while a balloon has yet to ask the host
- * for the rest of what a buffer named: complete, run, and save then
+ * VMEMDEV_E_INVAL for a NULL; VMEMDEV_E_STATE inside a callback, while host work of a
+ * memory or pmem device is outstanding that the guest has reset away, or that a device
+ * which needs a reset or has FAILED would not ask for again, or while a balloon has yet to
+ * ask the host for the rest of what a buffer named: complete, run, and save then
  */
 int vmemdev_device_save(const struct vmemdev_device *dev, void *dst, size_t size, size_t *len);
 

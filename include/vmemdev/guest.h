@@ -57,7 +57,8 @@ struct vmemdev_guest_ops {
 	/**
 	 * Host address of guest bytes [gpa, gpa + len), len > 0, or NULL if any
 	 * of them is not memory open to @access. The address stays good until
-	 * vmemdev_guest_changed(). Required without a table, unused with one.
+	 * vmemdev_guest_changed(). Where more than the rest of a page is refused,
+	 * it is asked again for that. Required without a table, unused with one.
 	 */
 	void *(*map)(void *ctx, uint64_t gpa, uint64_t len, enum vmemdev_access access);
 	/**

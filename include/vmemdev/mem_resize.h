@@ -11,6 +11,8 @@
  *
  * Trust: what it reads is the device's own count of plugged blocks, not the guest's word.
  *
+ * Bounds: each call is a constant number of steps.
+ *
  * Threads: as the device. It has no clock: all times are the host's, in any one unit,
  * and only their differences count.
  */

@@ -16,6 +16,8 @@
  * specification does not allow read 0 and write nothing, except that a write to
  * QueueNotify rings whatever its width.
  *
+ * Bounds: an access is a constant number of steps besides what the device's own call says.
+ *
  * Threads: as device.h; these calls count as calls on the device.
  */
 #include <vmemdev/device.h>

@@ -23,7 +23,8 @@
  * Moves: a device saved during a flush asks for it again after the load. The host ends that
  * flush first; if it fails, the record says too little: complete, and save again.
  *
- * Bounds: a unit of budget pays for one request.
+ * Bounds: a unit of budget pays for one request. The end of a flush answers all that it was
+ * for, request_count at most, before that.
  *
  * Hosts: give each device a backing of its own (5.19.9), mark its region
  * VMEMDEV_REGION_KEEP, which vmemdev_pmem_region() does, and align it and its size to

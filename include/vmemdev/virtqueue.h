@@ -39,10 +39,11 @@
  *
  * Threads: calls on one queue must not overlap; distinct queues are independent.
  *
- * Bounds: no call takes more steps than the queue has descriptors, but for copies,
- * which take one step a byte asked for and one a descriptor passed, and for entering
- * an indirect table, whose reachable part, at most 1 MiB, must be memory: a step a
- * region, a page where callbacks serve instead of a table.
+ * Bounds: no call takes more steps than the queue has descriptors, and two, but for
+ * copies, which take one step a byte asked for and one a descriptor passed, and for
+ * entering an indirect table, whose reachable part, at most 1 MiB, must be memory: a step
+ * a region, a page where callbacks serve instead of a table. A descriptor that lies in two
+ * regions is read in two pieces.
  */
 #include <vmemdev/guest.h>
 

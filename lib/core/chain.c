@@ -79,19 +79,20 @@ static int fetch(struct vmemdev_chain *chain, struct desc *desc)
 
 static int enter_indirect(struct vmemdev_chain *chain, const struct desc *desc)
 {
+	uint32_t size;
+
 	if (!chain->vq_->indirect_ || chain->in_indirect_ || (desc->flags & DESC_NEXT))
 		return VMEMDEV_E_GUEST_CHAIN;
 	if (desc->len == 0 || desc->len % DESC_SIZE != 0)
 		return VMEMDEV_E_GUEST_CHAIN;
+	size = desc->len / DESC_SIZE;
+	/* All of a packed table is used; of a split one, what 16-bit links can reach. */
+	if (chain->vq_->packed_ && size > chain->vq_->size_)
+		return VMEMDEV_E_GUEST_CHAIN;
 	chain->in_indirect_ = 1;
 	chain->table_gpa_ = desc->addr;
-	chain->table_size_ = desc->len / DESC_SIZE;
+	chain->table_size_ = size < LINKS_MAX ? size : LINKS_MAX;
 	chain->next_ = 0;
-	/* All of a packed table is used; of a split one, what 16-bit links can reach. */
-	if (chain->vq_->packed_ && chain->table_size_ > chain->vq_->size_)
-		return VMEMDEV_E_GUEST_CHAIN;
-	if (chain->table_size_ > LINKS_MAX)
-		chain->table_size_ = LINKS_MAX;
 	return locate(chain) ? 0 : VMEMDEV_E_GUEST_CHAIN;
 }
 
@@ -102,8 +103,10 @@ static int follow_split(struct vmemdev_chain *chain, const struct desc *desc)
 		chain->ended_ = 1;
 		return 0;
 	}
+	if (desc->next >= chain->table_size_)
+		return VMEMDEV_E_GUEST_CHAIN;
 	chain->next_ = desc->next;
-	return desc->next < chain->table_size_ ? 0 : VMEMDEV_E_GUEST_CHAIN;
+	return 0;
 }
 
 /*

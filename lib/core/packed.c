@@ -32,13 +32,16 @@ void packed_parts(const struct vmemdev_vq *vq, struct vq_parts *parts)
 	parts->align[2] = 4;
 }
 
-/* The slot @steps, at most the queue's size, beyond @slot; flips @wrap at the end. */
+/*
+ * The slot @steps, at most the queue's size, beyond @slot; flips @wrap at the end. By a
+ * remainder, so that whatever the counts say, it is a slot of the ring.
+ */
 static uint16_t step(const struct vmemdev_vq *vq, uint16_t slot, uint32_t steps, uint8_t *wrap)
 {
 	uint32_t to = (uint32_t)slot + steps;
 
 	if (to >= vq->size_) {
-		to -= vq->size_;
+		to %= vq->size_;
 		*wrap = !*wrap;
 	}
 	return (uint16_t)to;
@@ -133,10 +136,13 @@ void packed_used(struct vmemdev_vq *vq, uint16_t id, uint32_t len, uint16_t slot
 		flags |= DESC_WRITE;
 	guest_store32(desc + DESC_LEN, len);
 	guest_store16(desc + DESC_ID, id);
-	if (vq->staged_ == 0)
+	if (vq->staged_ == 0) {
 		vq->first_flags_ = flags;
-	else
+		guest_dirty(vq->guest_, vq->layout_.desc + (uint64_t)DESC_SIZE * slot + DESC_LEN,
+			    DESC_FLAGS - DESC_LEN);
+	} else {
 		store_flags(vq, slot, flags);
+	}
 	vq->staged_ = (uint16_t)(vq->staged_ + slots);
 }
 

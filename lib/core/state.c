@@ -37,17 +37,20 @@ size_t vmemdev_device_save_size(const struct vmemdev_device *dev)
 	return size + dev->class_->save_size(dev);
 }
 
-static void put_queue(struct record_out *out, const struct vmemdev_vq *vq)
+static void put_queue(struct record_out *out, const struct vmemdev_device *dev,
+		      const struct vmemdev_vq *vq)
 {
 	const struct vmemdev_vq_layout *layout = &vq->layout_;
+	/* Nobody will see what a stopped device had staged. */
+	uint16_t staged = dev->fault_ == 0 ? vq->staged_ : 0;
 	struct vmemdev_vq_state state;
 
 	vq_rewound(vq, &state);
 	record_put8(out, vq->enabled_ ? QUEUE_ENABLED : 0);
 	record_put8(out, state.used_wrap ? QUEUE_WRAP : 0);
 	record_put16(out, state.next_used);
-	record_put16(out, vq->staged_);
-	record_put16(out, vq->staged_ > 0 ? vq->first_flags_ : 0);
+	record_put16(out, staged);
+	record_put16(out, staged > 0 ? vq->first_flags_ : 0);
 	record_put32(out, layout->size);
 	record_put64(out, layout->desc);
 	record_put64(out, layout->driver);
@@ -86,7 +89,7 @@ int vmemdev_device_save(const struct vmemdev_device *dev, void *dst, size_t size
 	put_common(&out, dev);
 	dev->class_->save(dev, &out);
 	for (uint16_t i = 0; i < dev->vq_count_; i++)
-		put_queue(&out, &dev->vqs_[i]);
+		put_queue(&out, dev, &dev->vqs_[i]);
 	if (out.full)
 		return VMEMDEV_E_NOSPC;
 	*len = size - out.left;
@@ -133,7 +136,30 @@ static int get_common(struct record_in *in, struct vmemdev_device *dev)
 	return 0;
 }
 
-/* Returns 0, VMEMDEV_E_RECORD, or the guest's error in *fault: its ring is gone. */
+/* Have @vq go on at @state. Returns 0 or VMEMDEV_E_RECORD; its ring may be gone: *fault. */
+static int enable(struct vmemdev_device *dev, struct vmemdev_vq *vq,
+		  const struct vmemdev_vq_state *state, uint16_t staged, uint16_t first_flags,
+		  int *fault)
+{
+	const struct vmemdev_vq_layout layout = vq->layout_;
+	int err;
+
+	if (!(dev->status_ & VMEMDEV_STATUS_FEATURES_OK))
+		return VMEMDEV_E_RECORD;
+	if (dev->fault_ != 0) {
+		vq_park(vq, &layout, state, dev->fault_);
+		return staged == 0 && first_flags == 0 ? 0 : VMEMDEV_E_RECORD;
+	}
+	err = vmemdev_vq_load(vq, &layout, dev->accepted_, state);
+	if (err == VMEMDEV_E_GUEST_RING) {
+		*fault = err;
+		vq_park(vq, &layout, state, err);
+		return 0;
+	}
+	return err == 0 && vq_restage(vq, staged, first_flags) ? 0 : VMEMDEV_E_RECORD;
+}
+
+/* As enable(), or VMEMDEV_E_MISMATCH: there is no such queue. */
 static int get_queue(struct record_in *in, struct vmemdev_device *dev, struct vmemdev_vq *vq,
 		     int *fault)
 {
@@ -141,7 +167,6 @@ static int get_queue(struct record_in *in, struct vmemdev_device *dev, struct vm
 	struct vmemdev_vq_state state = { 0 };
 	struct vmemdev_vq_layout layout = { 0 };
 	uint16_t staged, first_flags;
-	int err;
 
 	state.next_used = state.next_avail = record_get16(in);
 	staged = record_get16(in);
@@ -156,18 +181,7 @@ static int get_queue(struct record_in *in, struct vmemdev_device *dev, struct vm
 	if (vq->size_max_ == 0)
 		return flags == 0 ? 0 : VMEMDEV_E_MISMATCH;
 	vq->layout_ = layout;
-	if (!(flags & QUEUE_ENABLED) || dev->fault_ != 0)
-		return 0;
-	if (!(dev->status_ & VMEMDEV_STATUS_FEATURES_OK))
-		return VMEMDEV_E_RECORD;
-	err = vmemdev_vq_load(vq, &layout, dev->accepted_, &state);
-	if (err == 0 && !vq_restage(vq, staged, first_flags))
-		err = VMEMDEV_E_RECORD;
-	if (err == VMEMDEV_E_GUEST_RING)
-		*fault = err;
-	else if (err != 0)
-		return VMEMDEV_E_RECORD;
-	return 0;
+	return flags & QUEUE_ENABLED ? enable(dev, vq, &state, staged, first_flags, fault) : 0;
 }
 
 static int get_all(struct record_in *in, struct vmemdev_device *dev, int *fault)

@@ -254,6 +254,16 @@ void vq_rewound(const struct vmemdev_vq *vq, struct vmemdev_vq_state *state)
 	state->used_wrap = vq->used_wrap_;
 }
 
+void vq_park(struct vmemdev_vq *vq, const struct vmemdev_vq_layout *layout,
+	     const struct vmemdev_vq_state *state, int err)
+{
+	vq->layout_ = *layout;
+	vq->next_used_ = state->next_used;
+	vq->used_wrap_ = state->used_wrap;
+	vq->enabled_ = 1;
+	vq_break(vq, err);
+}
+
 bool vq_restage(struct vmemdev_vq *vq, uint16_t staged, uint16_t first_flags)
 {
 	if (staged == 0)

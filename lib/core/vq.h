@@ -42,6 +42,13 @@ int vq_break(struct vmemdev_vq *vq, int err);
 /* The positions at which everything used so far is done, and nothing else was taken. */
 void vq_rewound(const struct vmemdev_vq *vq, struct vmemdev_vq_state *state);
 
+/*
+ * Enable without a ring: @err has broken it, and only a reset can follow. The positions are
+ * nobody's to use, but are kept.
+ */
+void vq_park(struct vmemdev_vq *vq, const struct vmemdev_vq_layout *layout,
+	     const struct vmemdev_vq_state *state, int err);
+
 /* In a queue just loaded, have @staged positions be staged. Returns whether that can be. */
 bool vq_restage(struct vmemdev_vq *vq, uint16_t staged, uint16_t first_flags);
 

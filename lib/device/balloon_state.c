@@ -21,7 +21,8 @@ enum {
 	FLAG_STATS_PENDING = 8,
 	FLAG_STATS_WANTED = 16,
 	FLAG_TRACKED = 32,
-	FLAGS = 63
+	FLAG_BEHIND = 64,
+	FLAGS = 127
 };
 
 size_t balloon_save_size(const struct vmemdev_device *dev)
@@ -41,6 +42,8 @@ static uint8_t flags_of(const struct vmemdev_balloon *b)
 	flags |= b->stats_.pending ? FLAG_STATS_PENDING : 0;
 	flags |= b->stats_wanted_ ? FLAG_STATS_WANTED : 0;
 	flags |= b->tracked_ ? FLAG_TRACKED : 0;
+	/* Inhibitions are the host's to redo; should it have none left, they are over. */
+	flags |= b->tracked_ && (b->behind_ || b->inhibited_) ? FLAG_BEHIND : 0;
 	return flags;
 }
 
@@ -91,6 +94,8 @@ static bool flags_possible(const struct vmemdev_balloon *b, uint8_t flags)
 		return false;
 	if ((flags & FLAG_STATS_WANTED) && !(flags & FLAG_STATS_PENDING))
 		return false;
+	if ((flags & FLAG_BEHIND) && !(flags & FLAG_TRACKED))
+		return false;
 	return !(flags & FLAG_HINTS_HELD) || accepted(b, VMEMDEV_BALLOON_F_FREE_PAGE_HINT);
 }
 
@@ -119,6 +124,7 @@ int balloon_load(struct vmemdev_device *dev, struct record_in *in)
 	b->hints_held_ = (flags & FLAG_HINTS_HELD) != 0;
 	if (record_get16(in) != 0 || in->bad || !flags_possible(b, flags) || !rounds_possible(b))
 		return VMEMDEV_E_RECORD;
+	b->behind_ = (flags & FLAG_BEHIND) != 0;
 	load_stats(b, in, flags);
 	if (b->stats_.present != 0 && !b->stats_.valid)
 		return VMEMDEV_E_RECORD;

@@ -339,10 +339,12 @@ static bool waiting(const struct vmemdev_device *dev)
 	return const_mem_of(dev)->waiting_;
 }
 
-/* Work whose request is gone could not be asked for again by whoever loads. */
+/* Work whose request is gone, or is not looked at again, whoever loads could not ask for. */
 static bool savable(const struct vmemdev_device *dev)
 {
-	return !const_mem_of(dev)->orphan_;
+	const struct vmemdev_mem *m = const_mem_of(dev);
+
+	return !m->orphan_ && (!m->waiting_ || device_live(dev));
 }
 
 /* 5.15.6.2: here, and only here, blocks are unplugged without a request. */
@@ -485,7 +487,9 @@ int vmemdev_mem_init(struct vmemdev_mem *mem, size_t mem_size,
 	/* Optional fields of features that are not offered read 0 (2.5). */
 	mem->node_ = given.has_node ? given.node : 0;
 	mem->inaccessible_ = given.unplugged_inaccessible;
-	bitmap_fill(mem->bitmap_, 0, given.region_size >> mem->block_shift_, false);
+	/* All of its words, as the last one's rest is saved too. */
+	bitmap_fill(mem->bitmap_, 0,
+		    64 * vmemdev_mem_bitmap_words(given.region_size, given.block_size), false);
 	return 0;
 }
 

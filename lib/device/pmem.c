@@ -150,10 +150,12 @@ static int queue_stop(struct vmemdev_device *dev, uint16_t queue)
 	return 0;
 }
 
-/* How a flush ends that the guest has reset away, a record could not tell. */
+/* How a flush ends that nobody will ask for again, a record could not tell. */
 static bool savable(const struct vmemdev_device *dev)
 {
-	return !const_pmem_of(dev)->waiting_ || const_pmem_of(dev)->request_count_ > 0;
+	const struct vmemdev_pmem *p = const_pmem_of(dev);
+
+	return !p->waiting_ || (p->request_count_ > 0 && device_live(dev));
 }
 
 /* Flush for what is gathered. Returns what the host answered. */

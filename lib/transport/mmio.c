@@ -409,7 +409,8 @@ int vmemdev_mmio_load(struct vmemdev_mmio *mmio, const void *src, size_t len)
 	loaded.accept_sel_ = record_get32(&in);
 	loaded.queue_sel_ = record_get32(&in);
 	loaded.shm_sel_ = record_get32(&in);
-	loaded.interrupts_ = record_get_upto(&in, INTERRUPT_QUEUE | INTERRUPT_CONFIG);
+	/* The device's load may have found that it needs a reset, and said so. */
+	loaded.interrupts_ |= record_get_upto(&in, INTERRUPT_QUEUE | INTERRUPT_CONFIG);
 	if (in.bad || in.left > 0)
 		return VMEMDEV_E_RECORD;
 	*mmio = loaded;

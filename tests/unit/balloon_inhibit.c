@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Times in which nothing may be discarded, and what is made up for afterwards. */
-#include "device_rig.h"
+#include "device_move.h"
 
 #define TELL VMEMDEV_BALLOON_F_MUST_TELL_HOST
 #define MIB UINT64_C(0x100000)
@@ -630,6 +630,61 @@ static void without_a_driver(void **state)
 	{#f " (split)", f, setup, teardown, (void *)&ways[0]}, \
 	{#f " (packed)", f, setup, teardown, (void *)&ways[1]}
 
+static void move(struct inhibit *t)
+{
+	struct vmemdev_balloon_config config;
+	size_t size = vmemdev_device_save_size(t->rig->dev), len;
+	uint8_t *record = malloc(size);
+
+	assert_non_null(record);
+	assert_int_equal(vmemdev_device_save(t->rig->dev, record, size, &len), 0);
+	rig_balloon_full_config(t->rig, &config);
+	config.must_tell_host = true;
+	config.tracks = &t->track;
+	config.track_count = 1;
+	rig_fresh_balloon(t->rig, &config);
+	assert_int_equal(vmemdev_device_load(t->rig->dev, record, len), 0);
+	free(record);
+}
+
+/* Inhibitions are the host's to redo, what is to be made up for is the device's to know. */
+/* shows: BAL-INF-04 */
+static void BAL_INF_04_what_is_to_be_made_up_for_moves(void **state)
+{
+	struct inhibit *t = *state;
+
+	inhibit(t);
+	send_run(t, INFLATEQ, SPARE_PFN, 1024);
+	uninhibit(t);
+	move(t);
+	assert_int_equal(t->rig->host.count, 0);
+	assert_int_equal(rig_run(t->rig), 0);
+	assert_true(told(t, SPARE_GPA, 4 * MIB));
+	/* that was all: nothing is left for another move */
+	host_forget(t->rig);
+	move(t);
+	assert_int_equal(rig_run(t->rig), 0);
+	assert_int_equal(t->rig->host.count, 0);
+}
+
+/* shows: BAL-INF-04 */
+static void BAL_INF_04_a_host_that_still_forbids_discards_says_so_again(void **state)
+{
+	struct inhibit *t = *state;
+
+	inhibit(t);
+	send_run(t, INFLATEQ, SPARE_PFN, 1024);
+	move(t);
+	inhibit(t);
+	assert_int_equal(rig_run(t->rig), 0);
+	send_run(t, INFLATEQ, SPARE_PFN + 1024, 512);
+	assert_int_equal(t->rig->host.count, 0);
+	/* where it was moved to, another host may have no reason to */
+	move(t);
+	assert_int_equal(rig_run(t->rig), 0);
+	assert_true(told(t, SPARE_GPA, 6 * MIB));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -656,6 +711,8 @@ int main(void)
 		TEST_INHIBIT(HOST_BAL_02_what_must_be_kept_by_now_is_kept, setup),
 		TEST_INHIBIT(calls_inside_a_callback_are_refused, setup),
 		TEST_INHIBIT(without_a_driver, setup),
+		TEST_INHIBIT(BAL_INF_04_what_is_to_be_made_up_for_moves, setup),
+		TEST_INHIBIT(BAL_INF_04_a_host_that_still_forbids_discards_says_so_again, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

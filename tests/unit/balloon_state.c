@@ -502,109 +502,27 @@ static void damaged_fields_have_their_names(void **state)
 	assert_int_equal(rig_load(rig, &good), 0);
 }
 
-/*
- * Version 1.0 for ever: five split queues of 4; a target of 64 pages and 3 in the balloon, of
- * a 2 MiB host page; one statistic; an open round of hinting, the second; a poison value.
- */
-static const uint8_t golden[] = {
-	'V', 'M', 'V', 'D', 1, 0, 0, 0, 0x28, 1, 0, 0, 5, 0, 0, 0,
-	0x3b, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0x0f, 0, 0, 5,
-	64, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, /* target, actual, rounds */
-	0xaa, 0xaa, 0xaa, 0xaa, 0x26, 2, 0, 0,
-	0x80, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0, 0,          /* statistics */
-	0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,
-	1, 0, 0, 0, 0, 0, 0x60, 0, 0, 0, 0, 0,           /* track */
-	0, 0, 0x20, 0, 0, 0, 0, 0, 21, 0, 0, 0,
-	1, 0, 0, 0x80, 0x03, 0x02, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0,
-	1, 0, 1, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0x11, 0, 0, 0, 0, 0,
-	0, 0x10, 0x11, 0, 0, 0, 0, 0, 0, 0x20, 0x11, 0, 0, 0, 0, 0,
-	1, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0x30, 0x11, 0, 0, 0, 0, 0,
-	0, 0x40, 0x11, 0, 0, 0, 0, 0, 0, 0x50, 0x11, 0, 0, 0, 0, 0,
-	1, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0x60, 0x11, 0, 0, 0, 0, 0,
-	0, 0x70, 0x11, 0, 0, 0, 0, 0, 0, 0x80, 0x11, 0, 0, 0, 0, 0,
-	1, 0, 2, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0x90, 0x11, 0, 0, 0, 0, 0,
-	0, 0xa0, 0x11, 0, 0, 0, 0, 0, 0, 0xb0, 0x11, 0, 0, 0, 0, 0,
-	1, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0xc0, 0x11, 0, 0, 0, 0, 0,
-	0, 0xd0, 0x11, 0, 0, 0, 0, 0, 0, 0xe0, 0x11, 0, 0, 0, 0, 0,
-};
-
-static void build_golden(struct rig *rig)
-{
-	const uint32_t pfns[] = {PLAY_PFN, PLAY_PFN + 1, PLAY_PFN + 9};
-	uint64_t mark;
-
-	assert_true(guest_driver_negotiate(&rig->driver, VMEMDEV_F_VERSION_1 | BALLOON_FULL |
-					   TELL | POISON));
-	guest_driver_config_write(&rig->driver, BAL_POISON, "\xaa\xaa\xaa\xaa", 4);
-	for (uint16_t i = 0; i < 5; i++) {
-		const uint64_t at = RAM_GPA + 0x10000 + 0x3000 * (uint64_t)i;
-		const struct guest_queue_config queue = {
-			.features = VMEMDEV_F_VERSION_1, .size = 4,
-			.at = {.desc = at, .driver = at + 0x1000, .device = at + 0x2000}};
-
-		guest_queue_open(&rig->driver.queues[i], &rig->memory, &queue);
-		rig->driver.open[i] = true;
-		assert_true(guest_driver_queue_enable(&rig->driver, i,
-						      &rig->driver.queues[i].layout));
-	}
-	drv_set_status(rig, DRV_LIVE);
-	mark = guest_place_mark(&rig->memory);
-	assert_int_equal(vmemdev_balloon_set_target(&rig->balloon, 64 * PAGE), 0);
-	pages_send(rig, INFLATEQ, pfns, 3);
-	set_actual(rig, 3);
-	rig->host.clock = 99;
-	send_set(rig, STATSQ, 7, UINT64_C(0x1122334455667788));
-	rig->window = true;
-	assert_int_equal(vmemdev_balloon_hint_start(&rig->balloon), 0);
-	assert_int_equal(vmemdev_balloon_hint_start(&rig->balloon), 0);
-	hint(rig, HINTQ, 3, PLAY_GPA + 16 * PAGE);
-	assert_int_equal(vmemdev_device_config_generation(rig->dev), 1);
-	guest_place_release(&rig->memory, mark);
-}
-
-static void the_golden_record_is_written_and_read(void **state)
-{
-	struct rig *rig = *state;
-	struct vmemdev_range given;
-	struct record record;
-
-	build_golden(rig);
-	rig_save(rig, &record);
-	assert_int_equal(record.len, sizeof(golden));
-	assert_memory_equal(record.bytes, golden, sizeof(golden));
-
-	memcpy(record.bytes, golden, sizeof(golden));
-	fresh(rig);
-	assert_int_equal(rig_load(rig, &record), 0);
-	assert_true(vmemdev_balloon_target(&rig->balloon) == 64 * PAGE);
-	assert_true(vmemdev_balloon_actual(&rig->balloon) == 3 * PAGE);
-	assert_true(stats(rig).valid && stats(rig).present == 1u << 7);
-	assert_true(stats(rig).value[7] == UINT64_C(0x1122334455667788));
-	assert_true(stats(rig).updated == 99);
-	assert_int_equal(vmemdev_balloon_hint_round(&rig->balloon), VMEMDEV_BALLOON_ROUND_OPEN);
-	assert_int_equal(guest_driver_config32(&rig->driver, BAL_CMD_ID), 3);
-	assert_int_equal(guest_driver_config32(&rig->driver, BAL_POISON), 0xaaaaaaaa);
-	assert_true(vmemdev_balloon_given(&rig->balloon, 0, &given));
-	assert_true(given.gpa == PLAY_GPA && given.len == 2 * PAGE);
-	assert_true(vmemdev_balloon_given(&rig->balloon, given.gpa + given.len, &given));
-	assert_true(given.gpa == PLAY_GPA + 9 * PAGE && given.len == PAGE);
-	assert_int_equal(vmemdev_device_status(rig->dev), DRV_LIVE);
-}
-
 /* A guest that breaks its rings, or gives up, does not keep its machine from moving. */
 static void a_device_that_stopped_can_be_saved(void **state)
 {
 	static const uint32_t pfns[] = {PLAY_PFN + 9, PLAY_PFN + 3, PLAY_PFN + 5};
 	struct rig *rig = *state;
-	struct record record;
+	struct vmemdev_vq_state at;
+	uint32_t errors;
 
 	drv_start(rig, BALLOON_FULL | VMEMDEV_BALLOON_F_MUST_TELL_HOST);
 	pages_post(rig, INFLATEQ, pfns, ARRAY_LEN(pfns));
 	drv_break(rig, INFLATEQ);
 	assert_true(rig_run(rig) < 0);
-	rig_save(rig, &record);
-	fresh(rig);
-	assert_int_equal(rig_load(rig, &record), 0);
+	errors = rig->errors;
+	move(rig);
+	/* the driver finds its queues as they were, and they are dead */
+	for (uint16_t queue = 0; queue < 5; queue++) {
+		assert_true(guest_driver_queue_ready(&rig->driver, queue));
+		assert_int_equal(vmemdev_device_queue_stop(rig->dev, queue, &at),
+				 VMEMDEV_E_GUEST_CHAIN);
+	}
+	assert_int_equal(rig->errors, errors);
 	assert_true(vmemdev_device_status(rig->dev) & VMEMDEV_STATUS_NEEDS_RESET);
 	assert_int_equal(vmemdev_device_fault(rig->dev), VMEMDEV_E_GUEST_CHAIN);
 }
@@ -618,12 +536,11 @@ int main(void)
 		TEST_ALL(BAL_HINT_05_a_round_of_hinting_goes_on, setup_full),
 		TEST_RINGS(tracked_pages_move, setup_full),
 		TEST_RINGS(late_work_counts_as_failed, setup_full),
-		TEST_RINGS(a_device_that_stopped_can_be_saved, setup_full),
+		TEST_ALL(a_device_that_stopped_can_be_saved, setup_full),
 		TEST_RINGS(a_half_read_buffer_is_read_again, setup_full),
 		TEST_RINGS(no_damaged_record_makes_an_impossible_balloon, setup_rich),
 		TEST_RINGS(each_cut_is_refused, setup_rich),
 		TEST_ONCE(damaged_fields_have_their_names, setup_rich),
-		TEST_ONCE(the_golden_record_is_written_and_read, setup_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -171,6 +171,27 @@ static void a_flush_that_was_reset_away_cannot_be_saved(void **state)
 	assert_int_equal(flush_take(rig, 0), FLUSH_OK);
 }
 
+/* shows: STAT-08 */
+static void STAT_08_a_flush_of_a_device_that_FAILED_cannot_be_saved(void **state)
+{
+	struct rig *rig = *state;
+	struct record record;
+
+	flush_post(rig, 0);
+	run(rig);
+	drv_set_status(rig, DRV_LIVE | VMEMDEV_STATUS_FAILED);
+	assert_int_equal(vmemdev_device_save(rig->dev, record.bytes, RECORD_MAX, &record.len),
+			 VMEMDEV_E_STATE);
+	assert_int_equal(rig_complete(rig, rig->host.token, VMEMDEV_E_HOST), 0);
+	rig_move_pmem(rig, NULL);
+	/* the failure is not forgotten */
+	rig->host.answer = 0;
+	drv_reset(rig);
+	drv_start(rig, 0);
+	assert_int_equal(flush_send(rig), FLUSH_FAILED);
+	assert_int_equal(flush_send(rig), FLUSH_OK);
+}
+
 /* shows: PMEM-03 PMEM-04 */
 static void PMEM_03_what_was_negotiated_is_kept(void **state)
 {
@@ -291,6 +312,7 @@ int main(void)
 		TEST_ALL(PMEM_06_a_flush_that_waits_is_asked_for_again_after_a_load, setup_later),
 		TEST_ALL(PMEM_09_a_failure_not_answered_yet_is_in_the_record, setup_later),
 		TEST_RINGS(a_flush_that_was_reset_away_cannot_be_saved, setup_later),
+		TEST_BUSES(STAT_08_a_flush_of_a_device_that_FAILED_cannot_be_saved, setup_later),
 		TEST_ALL(PMEM_03_what_was_negotiated_is_kept, setup_way),
 		TEST_RINGS(damaged_fields_have_their_names, rig_setup_pmem_live),
 		TEST_RINGS(random_damage_makes_no_impossible_device, setup_later),
