@@ -44,6 +44,9 @@ struct json_object *request_size(const struct request *request, uint64_t *size);
 struct json_object *request_seconds(const struct request *request, const char *name,
 				    uint32_t *seconds);
 
+/* control.c: tell those who listen, and put @event. Under the lock. */
+void control_publish(struct vmm *vmm, struct json_object *event);
+
 /* requests.c. returns: the object that @line is, or NULL and an @answer */
 struct json_object *request_parse(const char *line, size_t len, struct json_object **answer);
 

@@ -26,13 +26,14 @@ static int discard(void *ctx, const struct vmemdev_range *ranges, uint32_t count
 	return vmemdev_linux_discard(&balloon->vmm->memory, ranges, count);
 }
 
-/* A migration would take these out of what it has to send, with vmemdev_balloon_skip(). */
+/* A migration takes these out of what it has to send; here, a snapshot does (hints.c). */
 static void hint(void *ctx, const struct vmemdev_range *ranges, uint32_t count)
 {
 	struct balloon *balloon = ctx;
 
 	for (uint32_t i = 0; i < count; i++)
 		balloon->hinted += ranges[i].len;
+	hints_take(balloon->vmm, ranges, count);
 }
 
 static void tell_round(void *ctx, enum vmemdev_balloon_round round)
@@ -281,9 +282,14 @@ int balloon_create(struct vmm *vmm)
 
 int balloon_hint(struct balloon *balloon, int (*step)(struct vmemdev_balloon *device))
 {
+	bool start = step == vmemdev_balloon_hint_start;
 	uint32_t round;
-	int err = step(&balloon->device);
+	int err = start ? hints_begin(balloon->vmm) : 0;
 
+	if (!err)
+		err = step(&balloon->device);
+	if (err || step == vmemdev_balloon_hint_done)
+		hints_end(balloon->vmm);
 	if (err)
 		return err;
 	round = vmemdev_balloon_hint_round(&balloon->device);

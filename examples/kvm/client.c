@@ -4,6 +4,7 @@
  * special client: connect, write a line of JSON, read a line of JSON.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <json-c/json.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -25,12 +26,15 @@ static const char usage[] =
 	"       toyvmm-ctl SOCKET stats | poll-stats | stats-period SECONDS\n"
 	"       toyvmm-ctl SOCKET hint start|stop|done\n"
 	"       toyvmm-ctl SOCKET inhibit | uninhibit\n"
+	"       toyvmm-ctl SOCKET snapshot FILE [then=quit]\n"
 	"       toyvmm-ctl SOCKET info | events | quit\n"
 	"Prints the answer, a line of JSON; \"stats\" prints the guest's statistics instead, one\n"
 	"a line, and \"events\" an event a line until the VMM ends. \"resize\" shows how far it\n"
 	"is until it is done, is given up after the timeout, or is ended by another or by\n"
 	"resize-cancel; without a timeout it waits no longer than until nothing moves any more\n"
 	"for the time of stall (10 seconds), and the VMM goes on alone.\n"
+	"\"snapshot\" waits until FILE is written, and shows what is in it; the guest stands still\n"
+	"meanwhile, and then goes on, or ends with then=quit.\n"
 	"Exit status: 0; 1 if the VMM answered with an error or is not there, or if a resize is\n"
 	"not done; 2 wrong usage.\n";
 
@@ -62,6 +66,7 @@ static const struct {
 	{"set-requested", {"id", "size"}, 2, {NULL}},
 	{"resize", {"id", "size"}, 2, {"stall", "timeout"}},
 	{"resize-cancel", {"id"}, 1, {NULL}},
+	{"snapshot", {"file"}, 1, {"then"}},
 	{"stats-period", {"seconds"}, 1, {NULL}},
 	{"hint", {"step"}, 1, {NULL}},
 };
@@ -118,8 +123,10 @@ static struct json_object *build_request(int argc, char **argv)
 	for (int i = 1 + count; i < argc; i++) {
 		if (!add_named(request, more, argv[i])) {
 			json_object_put(request);
-			return wrong(argv[0], more[0] ? "expected stall=SECONDS or "
-				     "timeout=SECONDS, each once, not" : "takes no", argv[i]);
+			return wrong(argv[0], more[1] ? "expected stall=SECONDS or "
+				     "timeout=SECONDS, each once, not" :
+				     more[0] ? "expected then=quit or then=go-on, not" :
+				     "takes no", argv[i]);
 		}
 	}
 	return request;
@@ -296,6 +303,73 @@ static int start_resize(int fd, FILE *stream, struct json_object *request)
 		      json_object_object_get(request, "timeout") != NULL);
 }
 
+/* ---- snapshot: the events after the answer, until it is written ---- */
+
+/* returns: -1 if it goes on, or the exit status */
+static int snapshot_line(const char *line, const char *file)
+{
+	struct json_object *object = json_tokener_parse(line);
+	const char *state = text_of(object, "state");
+	bool event = json_object_object_get(object, "event") != NULL;
+	int status = -1;
+
+	if (json_object_object_get(object, "error") && !event) {
+		fputs(line, stdout);
+		status = 1;
+	} else if (event && !strcmp(text_of(object, "event"), "snapshot") &&
+		   !strcmp(text_of(object, "file"), file)) {
+		if (!strcmp(state, "writing")) {
+			printf("%" PRIu64 " MiB are written\n", number_of(object, "written") / MIB);
+		} else {
+			fputs(line, stdout);
+			status = strcmp(state, "done") ? 1 : 0;
+		}
+	}
+	fflush(stdout);
+	json_object_put(object);
+	return status;
+}
+
+/* The VMM may have another idea of where the file is than whoever named it. */
+static int make_absolute(struct json_object *request)
+{
+	const char *file = text_of(request, "file");
+	char *directory, *path;
+
+	if (file[0] == '/')
+		return 0;
+	directory = getcwd(NULL, 0);
+	if (!directory || asprintf(&path, "%s/%s", directory, file) < 0) {
+		perror("toyvmm-ctl: the current directory");
+		return 1;
+	}
+	add_argument(request, "file", path);
+	free(directory);
+	free(path);
+	return 0;
+}
+
+static int start_snapshot(int fd, FILE *stream, struct json_object *request)
+{
+	struct json_object *events = json_object_new_object();
+	char *line = NULL;
+	size_t size = 0;
+	int status = -1;
+
+	add_argument(events, "cmd", "events");
+	if (make_absolute(request) || say(fd, events) || say(fd, request))
+		return 1;
+	json_object_put(events);
+	while (status < 0 && getline(&line, &size, stream) > 0)
+		status = snapshot_line(line, text_of(request, "file"));
+	if (status < 0) {
+		fputs("toyvmm-ctl: the VMM hung up before the snapshot was written\n", stderr);
+		status = 1;
+	}
+	free(line);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	struct json_object *request;
@@ -319,6 +393,8 @@ int main(int argc, char **argv)
 		perror("toyvmm-ctl");
 		return 1;
 	}
+	if (!strcmp(argv[2], "snapshot"))
+		return start_snapshot(fd, stream, request);
 	if (!strcmp(argv[2], "resize"))
 		return start_resize(fd, stream, request);
 	if (say(fd, request))

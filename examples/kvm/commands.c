@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "answers.h"
 
@@ -51,6 +52,7 @@ static struct json_object *info(struct request *request)
 	struct json_object *mems = json_object_new_array();
 	struct json_object *pmems = json_object_new_array();
 
+	answer_add(answer, "pid", (uint64_t)getpid());
 	answer_add(answer, "memory", vmm->low_ram + vmm->high_ram);
 	answer_add(answer, "resident", request->resident);
 	answer_add(answer, "process_rss", memory_process_rss());
@@ -83,6 +85,43 @@ static struct json_object *events(struct request *request)
 	return json_object_new_object();
 }
 
+/* The guest stands still until it is written: the answer is that it was begun. */
+static struct json_object *snapshot(struct request *request)
+{
+	const char *file = request_text(request, "file"), *then = request_text(request, "then");
+	bool quits = then && !strcmp(then, "quit");
+	struct json_object *answer;
+
+	if (!file || file[0] != '/')
+		return answer_error("file \"%s\": expected the absolute name of a file to write",
+				    file ? file : "");
+	if (json_object_object_get(request->json, "then") && !quits &&
+	    (!then || strcmp(then, "go-on")))
+		return answer_error("then \"%s\": expected go-on or quit", then ? then : "");
+	if (request->vmm->update.running || snapshot_start(request->vmm, file, quits))
+		return answer_error("a snapshot is being written, or another process is taking the "
+				    "guest over: try again when that is over");
+	answer = json_object_new_object();
+	answer_add_text(answer, "file", file);
+	answer_add_text(answer, "state", "stopping");
+	return answer;
+}
+
+static struct json_object *takeover(struct request *request)
+{
+	struct vmm *vmm = request->vmm;
+
+	if (vmm->update.running || vmm->pause.paused)
+		return answer_error("a snapshot is being written, or another process is taking the "
+				    "guest over: try again when that is over");
+	if (!update_possible(vmm))
+		return answer_error("the guest's memory is this process's alone: expected one that "
+				    "was started with --memory SIZE,backing=memfd, or another shared "
+				    "backing; of this one take a snapshot");
+	request->client->leaves = true;
+	return json_object_new_object();
+}
+
 static struct json_object *quit(struct request *request)
 {
 	vmm_stop(request->vmm, EXIT_POWER_OFF, "quit on the control socket");
@@ -100,6 +139,8 @@ static const struct command commands[] = {
 	{"hint", balloon_hint_step, {"step"}, false},
 	{"inhibit", balloon_inhibit, {NULL}, false},
 	{"uninhibit", balloon_uninhibit, {NULL}, false},
+	{"snapshot", snapshot, {"file", "then"}, false},
+	{"takeover", takeover, {NULL}, false},
 	{"info", info, {NULL}, true},
 	{"events", events, {NULL}, false},
 	{"quit", quit, {NULL}, false},
@@ -150,6 +191,6 @@ const struct command *command_find(struct json_object *json, struct json_object 
 	}
 	*answer = answer_error("cmd \"%s\": expected set-balloon, set-requested, resize, "
 			       "resize-cancel, stats, poll-stats, stats-period, hint, inhibit, "
-			       "uninhibit, info, events or quit", name ? name : "");
+			       "uninhibit, snapshot, takeover, info, events or quit", name ? name : "");
 	return NULL;
 }

@@ -14,6 +14,9 @@
  *   {"cmd":"hint","step":"start"}  or "stop" or "done"; events "hint-round" follow
  *   {"cmd":"inhibit"}     no discards until as many of
  *   {"cmd":"uninhibit"}
+ *   {"cmd":"snapshot","file":"/path","then":"quit"}  or "then":"go-on"; events "snapshot" say how
+ *                         it goes: "writing", and "done" or "failed"
+ *   {"cmd":"takeover"}    from a toyvmm --takeover alone: update.c says what follows
  *   {"cmd":"info"}
  *   {"cmd":"events"}      events follow, one a line, until either side hangs up
  *   {"cmd":"quit"}
@@ -84,6 +87,18 @@ static void answer_client(struct client *client, const struct command *command,
 	json_object_put(answer);
 }
 
+/* The connection goes on, but not as a client's. */
+static void hand_on(struct client *client)
+{
+	struct vmm *vmm = client->vmm;
+
+	loop_remove(vmm, &client->watch);
+	pthread_mutex_lock(&vmm->lock);
+	client->vmm = NULL;
+	pthread_mutex_unlock(&vmm->lock);
+	update_begin(vmm, client->watch.fd);
+}
+
 static void serve_line(struct client *client, const char *line, size_t len)
 {
 	struct json_object *answer = NULL;
@@ -100,6 +115,8 @@ static void serve_line(struct client *client, const char *line, size_t len)
 	}
 	answer_client(client, command, &request, answer);
 	json_object_put(request.json);
+	if (client->leaves)
+		hand_on(client);
 }
 
 static void client_ready(void *ctx)
@@ -119,13 +136,13 @@ static void client_ready(void *ctx)
 	client->len += (size_t)got;
 	client->heard = ++client->vmm->control.turn;
 	client->line[client->len] = 0;
-	while ((newline = memchr(client->line, '\n', client->len))) {
+	while (client->vmm && (newline = memchr(client->line, '\n', client->len))) {
 		*newline = 0;
 		serve_line(client, client->line, (size_t)(newline - client->line));
 		client->len -= (size_t)(newline + 1 - client->line);
 		memmove(client->line, newline + 1, client->len + 1);
 	}
-	if (client->len == sizeof(client->line) - 1) {
+	if (client->vmm && client->len == sizeof(client->line) - 1) {
 		answer_client(client, NULL, NULL,
 			      answer_error("a line of more than %zu bytes: no command is that long",
 					   sizeof(client->line) - 2));
@@ -201,7 +218,7 @@ static void accept_client(void *ctx)
 
 /* ---- events ---- */
 
-static void publish(struct vmm *vmm, struct json_object *event)
+void control_publish(struct vmm *vmm, struct json_object *event)
 {
 	for (unsigned i = 0; i < CLIENTS_MAX; i++) {
 		struct client *client = &vmm->control.clients[i];
@@ -227,7 +244,7 @@ void control_number_event(struct vmm *vmm, const char *name, const char *id, con
 
 	answer_add_text(event, "id", id);
 	answer_add(event, what, number);
-	publish(vmm, event);
+	control_publish(vmm, event);
 }
 
 void control_text_event(struct vmm *vmm, const char *name, const char *id, const char *what,
@@ -237,7 +254,7 @@ void control_text_event(struct vmm *vmm, const char *name, const char *id, const
 
 	answer_add_text(event, "id", id);
 	answer_add_text(event, what, text);
-	publish(vmm, event);
+	control_publish(vmm, event);
 }
 
 void control_error_event(struct vmm *vmm, const char *id, unsigned queue, const char *text)
@@ -247,7 +264,7 @@ void control_error_event(struct vmm *vmm, const char *id, unsigned queue, const 
 	answer_add_text(event, "id", id);
 	answer_add(event, "queue", queue);
 	answer_add_text(event, "error", text);
-	publish(vmm, event);
+	control_publish(vmm, event);
 }
 
 void control_resize_event(struct vmm *vmm, const char *id,
@@ -257,7 +274,7 @@ void control_resize_event(struct vmm *vmm, const char *id,
 
 	answer_add_text(event, "id", id);
 	answer_add_progress(event, progress);
-	publish(vmm, event);
+	control_publish(vmm, event);
 }
 
 /* ---- the socket ---- */
@@ -305,6 +322,18 @@ int control_create(struct vmm *vmm)
 	return 0;
 }
 
+void control_close(struct vmm *vmm)
+{
+	struct control *control = &vmm->control;
+
+	if (control->listener.fd <= 0)
+		return;
+	unlink(vmm->options.control);
+	loop_remove(vmm, &control->listener);
+	close(control->listener.fd);
+	control->listener.fd = -1;
+}
+
 void control_destroy(struct vmm *vmm)
 {
 	struct json_object *event = new_event("shutdown");
@@ -312,8 +341,7 @@ void control_destroy(struct vmm *vmm)
 	answer_add_text(event, "reason", atomic_load(&vmm->exit_reason));
 	answer_add(event, "status", (uint64_t)atomic_load(&vmm->exit_status));
 	pthread_mutex_lock(&vmm->lock);
-	publish(vmm, event);
+	control_publish(vmm, event);
 	pthread_mutex_unlock(&vmm->lock);
-	if (vmm->control.listener.fd > 0)
-		unlink(vmm->options.control);
+	control_close(vmm);
 }

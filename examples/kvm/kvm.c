@@ -181,6 +181,20 @@ int kvm_add_read_only(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len
 	return add_memory(vmm, slot, KVM_MEM_READONLY, gpa, len, host);
 }
 
+int kvm_log_writes(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, void *host, bool log)
+{
+	return add_memory(vmm, slot, log ? KVM_MEM_LOG_DIRTY_PAGES : 0, gpa, len, host);
+}
+
+int kvm_take_written(struct vmm *vmm, uint32_t slot, uint64_t *pages)
+{
+	struct kvm_dirty_log log = {.slot = slot, .dirty_bitmap = pages};
+
+	if (ioctl(vmm->vm_fd, KVM_GET_DIRTY_LOG, &log) < 0)
+		return fail("KVM_GET_DIRTY_LOG: slot %" PRIu32 ": %s", slot, strerror(errno));
+	return 0;
+}
+
 void kvm_remove_memory(struct vmm *vmm, uint32_t slot)
 {
 	struct kvm_userspace_memory_region region = {.slot = slot};
@@ -283,16 +297,13 @@ static void adjust_cpuid(struct vmm *vmm, struct kvm_cpuid2 *cpuid, unsigned cpu
 
 static int set_cpuid(struct vcpu *vcpu)
 {
-	struct kvm_cpuid2 *cpuid = supported_cpuid(vcpu->vmm);
-	int err = 0;
-
-	if (!cpuid)
+	vcpu->cpuid = supported_cpuid(vcpu->vmm);
+	if (!vcpu->cpuid)
 		return -1;
-	adjust_cpuid(vcpu->vmm, cpuid, vcpu->index);
-	if (ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0)
-		err = fail("KVM_SET_CPUID2: %s", strerror(errno));
-	free(cpuid);
-	return err;
+	adjust_cpuid(vcpu->vmm, vcpu->cpuid, vcpu->index);
+	if (ioctl(vcpu->fd, KVM_SET_CPUID2, vcpu->cpuid) < 0)
+		return fail("KVM_SET_CPUID2: %s", strerror(errno));
+	return 0;
 }
 
 /* All memory is cached write-back, which a kernel expects of its firmware. */
@@ -501,8 +512,9 @@ static bool run_once(struct vcpu *vcpu)
 {
 	if (ioctl(vcpu->fd, KVM_RUN, 0) == 0)
 		return handle_exit(vcpu);
-	if (errno == EINTR || errno == EAGAIN) /* nothing has happened */
-		return true;
+	/* Nothing has happened, but that what was half done with a device is done. */
+	if (errno == EINTR || errno == EAGAIN)
+		return errno == EAGAIN || !atomic_load(&vcpu->vmm->pausing);
 	if (errno == EFAULT)
 		return memory_fault(vcpu);
 	fail("vCPU %u: KVM_RUN: %s", vcpu->index, strerror(errno));
@@ -546,15 +558,20 @@ static void kicked(int signal)
 	(void)signal;
 }
 
-int kvm_start(struct vmm *vmm)
+int kvm_create_vcpus(struct vmm *vmm)
 {
-	struct sigaction action = {.sa_handler = kicked};
-
-	sigaction(KICK, &action, NULL);
 	for (unsigned i = 0; i < vmm->options.cpus; i++) {
 		if (create_vcpu(vmm, i))
 			return -1;
 	}
+	return 0;
+}
+
+int kvm_run(struct vmm *vmm)
+{
+	struct sigaction action = {.sa_handler = kicked};
+
+	sigaction(KICK, &action, NULL);
 	atomic_store(&vmm->vcpus_running, vmm->options.cpus);
 	for (unsigned i = 0; i < vmm->options.cpus; i++) {
 		int err = pthread_create(&vmm->vcpus[i].thread, NULL, vcpu_thread, &vmm->vcpus[i]);
@@ -565,6 +582,11 @@ int kvm_start(struct vmm *vmm)
 	return 0;
 }
 
+int kvm_start(struct vmm *vmm)
+{
+	return kvm_create_vcpus(vmm) ? -1 : kvm_run(vmm);
+}
+
 /* The flag stops a vCPU that is about to enter KVM_RUN, the signal one that is in there. */
 void kvm_stop(struct vmm *vmm)
 {
@@ -572,6 +594,27 @@ void kvm_stop(struct vmm *vmm)
 		__atomic_store_n(&vmm->vcpus[i].run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 		pthread_kill(vmm->vcpus[i].thread, KICK);
 	}
+}
+
+/*
+ * What a vCPU was doing with a device when it was stopped, it has finished: KVM does that on
+ * entry, before it looks at the flag.
+ */
+void kvm_pause(struct vmm *vmm)
+{
+	atomic_store(&vmm->pausing, true);
+	kvm_stop(vmm);
+}
+
+int kvm_go_on(struct vmm *vmm)
+{
+	for (unsigned i = 0; i < vmm->options.cpus; i++) {
+		pthread_join(vmm->vcpus[i].thread, NULL);
+		vmm->vcpus[i].run->immediate_exit = 0;
+	}
+	atomic_store(&vmm->pausing, false);
+	kvm_tell_paused(vmm);
+	return kvm_run(vmm);
 }
 
 /*
@@ -586,6 +629,7 @@ int kvm_renew(struct vmm *vmm)
 		pthread_join(vcpu->thread, NULL);
 		munmap(vcpu->run, vcpu->run_size);
 		close(vcpu->fd);
+		free(vcpu->cpuid);
 	}
 	close(vmm->vm_fd);
 	if (create_machine(vmm))

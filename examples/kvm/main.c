@@ -14,6 +14,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "record.h"
 #include "vmm.h"
 
 #define EVENTS 16
@@ -122,16 +123,48 @@ static void loop(struct vmm *vmm)
 			watch->ready(watch->ctx);
 		}
 		reset_proceed(vmm);
+		pause_proceed(vmm);
 		work = virtio_run(vmm);
 	}
 }
 
+/* A guest that comes from elsewhere. One that was taken over is not given back from here on. */
+static int go_on(struct vmm *vmm, struct watch *signals, struct record *record)
+{
+	bool taken = vmm->options.takeover;
+
+	if (kvm_create_vcpus(vmm) ||
+	    (taken ? update_take(vmm, record) : snapshot_restore(vmm, record)) ||
+	    watch_signals(vmm, signals) || (!taken && control_create(vmm)) ||
+	    serial_create(vmm) || saved_load_machine(vmm, record) || (taken && update_commit(vmm)))
+		return -1;
+	if (kvm_run(vmm))
+		return -1;
+	loop_wake(vmm); /* all queues are to be looked at */
+	if (taken)
+		update_went_on(vmm, record);
+	if (taken && control_create(vmm))
+		fail("there is no control socket; the guest goes on");
+	return 0;
+}
+
 static int create(struct vmm *vmm, struct watch *signals)
 {
+	struct record record = {0};
+	int err;
+
 	pthread_mutex_init(&vmm->lock, NULL);
 	signal(SIGBUS, no_page);
-	if (create_loop(vmm) || kvm_create(vmm) || memory_create(vmm) || virtio_create(vmm) ||
-	    boot_load(vmm) || acpi_write(vmm) || watch_signals(vmm, signals) ||
+	signal(SIGXFSZ, SIG_IGN); /* a write that fails says so */
+	if ((vmm->options.takeover && update_connect(vmm)) || create_loop(vmm) ||
+	    kvm_create(vmm) || memory_create(vmm) || virtio_create(vmm))
+		return -1;
+	if (options_continue(&vmm->options)) {
+		err = go_on(vmm, signals, &record);
+		record_free(&record);
+		return err;
+	}
+	if (boot_load(vmm) || acpi_write(vmm) || watch_signals(vmm, signals) ||
 	    control_create(vmm) || serial_create(vmm))
 		return -1;
 	return kvm_start(vmm);

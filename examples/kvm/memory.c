@@ -30,11 +30,6 @@
 
 #include "vmm.h"
 
-/* KVM's slot numbers; those of the memory devices follow. */
-#define LOW_RAM_SLOT 0
-#define HIGH_RAM_SLOT 1
-#define RAM_SLOTS 2
-
 #define MIB (UINT64_C(1) << 20)
 #define POPULATE_WRITE 23 /* MADV_POPULATE_WRITE, newer than many a libc */
 #define RESIDENT_PAGE 4096
@@ -45,13 +40,35 @@ static uint64_t round_up(uint64_t value, uint64_t to)
 	return (value + to - 1) / to * to;
 }
 
+/* In a live update the memory is there, in files that the other process has opened. */
+static int take_over(struct vmm *vmm, const char *what, struct vmemdev_linux_ram_config *config)
+{
+	const struct taken_memory *memory = vmm->taken;
+
+	while (memory < vmm->taken + vmm->taken_count && memory->gpa != config->gpa)
+		memory++;
+	if (memory == vmm->taken + vmm->taken_count || memory->size != config->size)
+		return fail("%s: the other toyvmm has no memory of %" PRIu64 " bytes at 0x%" PRIx64
+			    ": expected the options that it was started with", what, config->size,
+			    config->gpa);
+	config->backing = VMEMDEV_LINUX_FILE;
+	config->mapping = VMEMDEV_LINUX_SHARED;
+	config->fd = memory->fd;
+	config->file_offset = memory->offset;
+	config->page_size = 0; /* the file's */
+	return 0;
+}
+
 static int add_ram(struct vmm *vmm, const char *what, struct vmemdev_linux_ram_config *config)
 {
+	struct vmemdev_linux_ram_config made = *config;
 	struct vmemdev_linux_error error;
 
 	if (!config->size)
 		return 0;
-	if (vmemdev_linux_add_ram(&vmm->memory, config)) {
+	if (vmm->options.takeover && !config->keep && take_over(vmm, what, &made))
+		return -1;
+	if (vmemdev_linux_add_ram(&vmm->memory, &made)) {
 		vmemdev_linux_last_error(&vmm->memory, &error);
 		if (config->page_size && error.code == ENOMEM)
 			return fail("%s: %" PRIu64 " bytes of backing=hugetlb: the host has not so "
@@ -198,7 +215,7 @@ static int map_all(struct vmm *vmm)
 	};
 	int err;
 
-	if (option->path) {
+	if (option->path && !vmm->options.takeover) {
 		config.fd = open_backing(&vmm->options);
 		if (config.fd < 0)
 			return -1;
@@ -366,10 +383,38 @@ int memory_show_device(struct slot *slot)
 
 	vmemdev_mem_region(&slot->mem, region->host, region);
 	vmemdev_guest_changed(&vmm->guest);
-	if (take_numbers(slot))
-		return -1;
+	return take_numbers(slot);
+}
+
+int memory_follow_device(struct slot *slot)
+{
+	const struct mem_option *option = slot->mem_option;
+
 	return option->kvm_slot ? follow_plugged(slot)
-				: show(vmm, slot->kvm_first, option->addr, option->size);
+				: show(slot->vmm, slot->kvm_first, option->addr, option->size);
+}
+
+int memory_open_plugged(struct slot *slot)
+{
+	struct vmemdev_range run = {0};
+	struct vmemdev_linux_error error;
+
+	while (vmemdev_mem_next(&slot->mem, run.gpa + run.len, true, &run)) {
+		if (!vmemdev_linux_mem_ops()->plug(&slot->vmm->memory, &run, 1, 0))
+			continue;
+		vmemdev_linux_last_error(&slot->vmm->memory, &error);
+		return fail("%s: %s", slot->id, error.text);
+	}
+	return 0;
+}
+
+int memory_log_writes(struct vmm *vmm, uint32_t slot, bool log)
+{
+	uint64_t gpa = slot == HIGH_RAM_SLOT ? HIGH_RAM_START : 0;
+	uint64_t len = slot == HIGH_RAM_SLOT ? vmm->high_ram : vmm->low_ram;
+
+	return kvm_log_writes(vmm, slot, gpa, len, vmemdev_linux_region(&vmm->memory, gpa)->host,
+			      log);
 }
 
 static int show_again(const struct slot *slot)

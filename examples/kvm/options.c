@@ -24,7 +24,9 @@
 
 static const char usage[] =
 	"usage: toyvmm --kernel FILE [option]...\n"
-	"Boots a Linux bzImage through KVM, with virtio memory devices.\n"
+	"       toyvmm --restore FILE [option]...\n"
+	"       toyvmm --takeover SOCKET [option]...\n"
+	"Boots a Linux bzImage through KVM, with virtio memory devices, or goes on with a guest.\n"
 	"\n"
 	"  --kernel FILE        the kernel, a bzImage for x86-64\n"
 	"  --initrd FILE        its initramfs\n"
@@ -64,7 +66,9 @@ static const char usage[] =
 	"      region=config|shmem  the guest finds the region in the configuration, or as a shared\n"
 	"                       memory region, which Linux knows since 6.9 (config)\n"
 	"      id=NAME          its name on the control socket (pmem0, pmem1, ...)\n"
-	"      addr=ADDRESS     its guest-physical address (the next multiple of 2G)\n"
+	"      addr=ADDRESS     its guest-physical address (the next multiple of 2G)\n";
+
+static const char more_usage[] =
 	"  for --balloon, --mem and --pmem:\n"
 	"      packed, notification-data=on|off                 virtqueue features (off)\n"
 	"      indirect, event-idx, ring-reset=on|off           virtqueue features (on)\n"
@@ -73,6 +77,10 @@ static const char usage[] =
 	"  --packed             packed=on for all devices that do not say packed=off\n"
 	"  --reboot=exit|restart  a guest that resets itself ends the VMM, or starts anew with\n"
 	"                       nothing plugged (exit)\n"
+	"  --restore FILE       go on with the guest of a snapshot; with the options that it was\n"
+	"                       started with, of which those may differ that it cannot see\n"
+	"  --takeover SOCKET    go on with the guest of the toyvmm that has this --control socket,\n"
+	"                       whose memory is shared, such as of backing=memfd; likewise\n"
 	"  --control SOCKET     where toyvmm-ctl can reach this VMM\n"
 	"  --help\n"
 	"\n"
@@ -445,6 +453,12 @@ static int one_option(struct options *options, int letter, char *value)
 	case 'C':
 		options->control = value;
 		return 0;
+	case 'R':
+		options->restore = value;
+		return 0;
+	case 'T':
+		options->takeover = value;
+		return 0;
 	case 'p':
 		options->packed = true;
 		return 0;
@@ -584,12 +598,23 @@ static int check_mem(const struct mem_option *mem, uint64_t page_size)
 	return check_mem_parts(mem);
 }
 
+bool options_continue(const struct options *options)
+{
+	return options->restore || options->takeover;
+}
+
 /* What can only be seen when all options are known. */
 static int check(struct options *options)
 {
 	uint64_t all = options->memory.size;
 
-	if (!options->kernel)
+	if (options->restore && options->takeover)
+		return fail("--restore and --takeover: a guest comes from one place: give one of "
+			    "them");
+	if (!options->kernel && options_continue(options) && options->restart)
+		return fail("--reboot restart: a guest that starts anew needs its kernel: give "
+			    "--kernel FILE, too, and what belongs to it");
+	if (!options->kernel && !options_continue(options))
 		return fail("no kernel: give one with --kernel FILE, such as "
 			    "/boot/vmlinuz-$(uname -r)");
 	if (check_memory(&options->memory))
@@ -616,6 +641,8 @@ int options_parse(struct options *options, int argc, char **argv)
 		{"packed", no_argument, NULL, 'p'},
 		{"reboot", required_argument, NULL, 'r'},
 		{"control", required_argument, NULL, 'C'},
+		{"restore", required_argument, NULL, 'R'},
+		{"takeover", required_argument, NULL, 'T'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
@@ -630,6 +657,7 @@ int options_parse(struct options *options, int argc, char **argv)
 	while ((letter = getopt_long(argc, argv, "h", names, NULL)) != -1) {
 		if (letter == 'h') {
 			fputs(usage, stdout);
+			fputs(more_usage, stdout);
 			return EXIT_POWER_OFF;
 		}
 		for (unsigned i = 0; names[i].name; i++) {

@@ -49,11 +49,31 @@ static int check_file(struct pmem_option *option, int fd)
 	return 0;
 }
 
+/* In a live update the other process has it open and locked. returns: that, or -1 */
+static int taken_file(const struct vmm *vmm, const char *path)
+{
+	struct stat named, open_one;
+
+	if (stat(path, &named) < 0)
+		return -1;
+	for (unsigned i = 0; i < vmm->taken_count; i++) {
+		int fd = vmm->taken[i].fd;
+
+		if (!fstat(fd, &open_one) && open_one.st_dev == named.st_dev &&
+		    open_one.st_ino == named.st_ino)
+			return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	}
+	return -1;
+}
+
 static int map_file(struct vmm *vmm, struct pmem_option *option)
 {
 	/* Not waiting on a FIFO, nor made: a mistyped path is no new disk. */
 	int flags = (option->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK;
-	int fd = open(option->path, flags), err;
+	int fd = taken_file(vmm, option->path), err;
+
+	if (fd < 0)
+		fd = open(option->path, flags);
 
 	if (fd < 0)
 		return fail("--pmem: %s: path=%s: %s: expected a file that can be %s, such as "
@@ -104,21 +124,28 @@ static void tell_failure(struct slot *slot)
 	control_text_event(slot->vmm, "flush-failed", slot->id, "reason", error.text);
 }
 
-static void flush_ended(void *ctx)
+/* The loop answers the guest. Under the lock. */
+static void take_end(struct slot *slot)
 {
-	struct slot *slot = ctx;
 	struct pmem *pmem = &slot->pmem;
 	uint64_t token;
 	int result;
 
+	if (vmemdev_linux_flusher_take(&pmem->flusher, &token, &result) <= 0)
+		return;
+	pmem->flushing = false;
+	if (result)
+		tell_failure(slot);
+	pmem->failing = result != 0;
+	vmemdev_pmem_complete(&pmem->device, token, result);
+}
+
+static void flush_ended(void *ctx)
+{
+	struct slot *slot = ctx;
+
 	pthread_mutex_lock(&slot->vmm->lock);
-	if (vmemdev_linux_flusher_take(&pmem->flusher, &token, &result) > 0) {
-		pmem->flushing = false;
-		if (result)
-			tell_failure(slot);
-		pmem->failing = result != 0;
-		vmemdev_pmem_complete(&pmem->device, token, result); /* the loop runs it */
-	}
+	take_end(slot);
 	pthread_mutex_unlock(&slot->vmm->lock);
 }
 
@@ -273,6 +300,26 @@ void pmem_finish(struct vmm *vmm)
 
 		if (option && !option->readonly)
 			finish(&vmm->slots[i]);
+	}
+}
+
+/* ---- moving ---- */
+
+/*
+ * The flush that goes on ends here, but its requests are still to be answered, by whoever goes on
+ * with the guest and flushes once more. If it failed, the record says so.
+ */
+void pmem_settle(struct slot *slot)
+{
+	struct pmem *pmem = &slot->pmem;
+	struct pollfd ended = {.fd = pmem->ended.fd, .events = POLLIN};
+
+	pmem->moved_flushing = pmem->flushing;
+	while (pmem->flushing) {
+		if (!poll(&ended, 1, LONG_WAIT))
+			fail("%s: waiting for the flush of %s that goes on", slot->id,
+			     pmem->option->path);
+		take_end(slot);
 	}
 }
 

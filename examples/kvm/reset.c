@@ -22,6 +22,7 @@ void reset_request(struct vmm *vmm, const char *reason)
 static void reset_devices(struct vmm *vmm)
 {
 	pthread_mutex_lock(&vmm->lock);
+	hints_end(vmm);
 	for (unsigned i = 0; i < vmm->slot_count; i++) {
 		struct slot *slot = &vmm->slots[i];
 		int err = vmemdev_device_system_reset(slot->device);

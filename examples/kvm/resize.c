@@ -58,6 +58,11 @@ int resize_create(struct slot *slot)
 	return timer_add(slot->vmm, &slot->resize.timer, timer_ready, &slot->resize);
 }
 
+bool resize_goes_on(const struct resize *resize)
+{
+	return !is_over(resize->told_state);
+}
+
 bool resize_cancel(struct resize *resize)
 {
 	if (is_over(resize->told_state))
@@ -84,6 +89,8 @@ int resize_start(struct resize *resize, const struct vmemdev_mem_resize_config *
 		tell(resize, &progress);
 	}
 	resize->run = next;
+	resize->asked = *config;
+	resize->started = timer_now();
 	resize->told_state = VMEMDEV_MEM_RESIZE_NONE;
 	timer_set(&resize->timer, TICK);
 	look(resize, true);

@@ -12,6 +12,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "record.h"
 #include "vmm.h"
 
 #define ESCAPE 0x01 /* Ctrl-A */
@@ -244,5 +245,76 @@ void serial_reset(struct vmm *vmm)
 	pthread_mutex_lock(&serial->lock);
 	serial->ier = serial->lcr = serial->mcr = serial->scr = serial->dll = serial->dlm = 0;
 	serial->thr_empty_pending = false;
+	pthread_mutex_unlock(&serial->lock);
+}
+
+/* ---- saved and loaded ---- */
+
+struct saved_serial {
+	uint8_t ier, lcr, mcr, scr, dll, dlm, thr_empty_pending, pad;
+	uint32_t len; /* what was typed and the guest has not read yet */
+	uint8_t bytes[sizeof(((struct serial *)0)->fifo)];
+};
+
+int serial_save(struct vmm *vmm, struct record *record)
+{
+	struct serial *serial = &vmm->serial;
+	struct saved_serial *saved = record_add(record, PART_SERIAL, 0, sizeof(*saved));
+
+	if (!saved)
+		return fail("out of memory");
+	pthread_mutex_lock(&serial->lock);
+	*saved = (struct saved_serial){
+		.ier = serial->ier, .lcr = serial->lcr, .mcr = serial->mcr, .scr = serial->scr,
+		.dll = serial->dll, .dlm = serial->dlm, .len = serial->fifo_len,
+		.thr_empty_pending = serial->thr_empty_pending,
+	};
+	for (unsigned i = 0; i < serial->fifo_len; i++)
+		saved->bytes[i] = serial->fifo[(serial->fifo_head + i) % sizeof(serial->fifo)];
+	pthread_mutex_unlock(&serial->lock);
+	return 0;
+}
+
+/* An interrupt too many is answered by the registers; one that was lost would be waited for. */
+int serial_load(struct vmm *vmm, const struct record *record)
+{
+	struct serial *serial = &vmm->serial;
+	struct saved_serial saved;
+	struct part part;
+
+	if (record_need(record, PART_SERIAL, 0, sizeof(saved), &part))
+		return -1;
+	memcpy(&saved, part.bytes, sizeof(saved));
+	if (saved.len > sizeof(saved.bytes))
+		return fail("record: the console has %u bytes of input: expected at most %zu: it is "
+			    "damaged", (unsigned)saved.len, sizeof(saved.bytes));
+	pthread_mutex_lock(&serial->lock);
+	serial->ier = saved.ier & 0x0f;
+	serial->lcr = saved.lcr;
+	serial->mcr = saved.mcr;
+	serial->scr = saved.scr;
+	serial->dll = saved.dll;
+	serial->dlm = saved.dlm;
+	serial->thr_empty_pending = saved.thr_empty_pending;
+	memcpy(serial->fifo, saved.bytes, saved.len);
+	serial->fifo_head = 0;
+	serial->fifo_len = saved.len;
+	if (serial->ier)
+		interrupt(serial);
+	pthread_mutex_unlock(&serial->lock);
+	return 0;
+}
+
+void serial_hold(struct vmm *vmm, bool hold)
+{
+	struct serial *serial = &vmm->serial;
+
+	pthread_mutex_lock(&serial->lock);
+	if (hold && serial->listening && serial->input.fd >= 0)
+		loop_remove(vmm, &serial->input);
+	if (hold)
+		serial->listening = false;
+	else
+		listen_if_room(vmm, serial);
 	pthread_mutex_unlock(&serial->lock);
 }

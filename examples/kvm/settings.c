@@ -16,22 +16,28 @@
 
 #define STDERR_WAIT 200 /* ms */
 
+static _Thread_local char said[1024];
+
 int fail(const char *format, ...)
 {
 	struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
-	char text[1024];
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	vsnprintf(said, sizeof(said), format, args);
 	va_end(args);
 	/*
 	 * One write, so that the guest's console does not come in between; and none to a terminal
 	 * that has been stopped, or the VMM would stop with it.
 	 */
 	if (poll(&out, 1, STDERR_WAIT) > 0)
-		dprintf(STDERR_FILENO, "toyvmm: %s\n", text);
+		dprintf(STDERR_FILENO, "toyvmm: %s\n", said);
 	return -1;
+}
+
+const char *fail_text(void)
+{
+	return said;
 }
 
 bool size_parse(const char *text, uint64_t *size)

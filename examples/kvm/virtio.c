@@ -182,6 +182,8 @@ bool virtio_run(struct vmm *vmm)
 {
 	bool left = false;
 
+	if (vmm->pause.still) /* somebody may be saving it, or have it already */
+		return false;
 	pthread_mutex_lock(&vmm->lock);
 	for (unsigned i = 0; i < vmm->slot_count; i++) {
 		struct slot *slot = &vmm->slots[i];
@@ -196,6 +198,18 @@ bool virtio_run(struct vmm *vmm)
 	}
 	pthread_mutex_unlock(&vmm->lock);
 	return left;
+}
+
+/* What the balloon has put off would count as failed by whoever loads it. */
+int virtio_settle(struct slot *slot)
+{
+	uint64_t waiting = slot == slot->vmm->balloon.slot ? huge_waiting(&slot->vmm->balloon) : 0;
+
+	if (slot->pmem.option && !slot->pmem.option->readonly)
+		pmem_settle(slot);
+	return waiting ? fail("%s: the guest waits for %" PRIu64 " bytes of huge pages that the "
+			      "host has not: expected more in /proc/sys/vm/nr_hugepages, first",
+			      slot->id, waiting) : 0;
 }
 
 /* ---- making the devices ---- */
@@ -264,9 +278,11 @@ static int create_mem(struct vmm *vmm, const struct mem_option *option)
 	if (err)
 		return fail("--mem: %s: requested=%" PRIu64 ": %s", option->id, option->requested,
 			    vmemdev_strerror(err));
-	if (memory_show_device(slot) || resize_create(slot))
+	if (memory_show_device(slot) || resize_create(slot) ||
+	    virtio_connect(slot, vmemdev_mem_device(&slot->mem)))
 		return -1;
-	return virtio_connect(slot, vmemdev_mem_device(&slot->mem));
+	/* What is plugged is not known yet if the machine comes from elsewhere (saved.c). */
+	return options_continue(&vmm->options) ? 0 : memory_follow_device(slot);
 }
 
 int virtio_create(struct vmm *vmm)

@@ -22,7 +22,9 @@
 #include <vmemdev/linux.h>
 #include <vmemdev/vmemdev.h>
 
+struct kvm_cpuid2;
 struct kvm_run;
+struct record;
 
 /* The guest-physical address space. */
 #define LOW_RAM_END UINT64_C(0xc0000000)    /* RAM ends here at the latest, ... */
@@ -35,11 +37,17 @@ struct kvm_run;
 #define MEM_ALIGN (UINT64_C(2) << 30)       /* Linux's memory block is 2 GiB at most */
 #define ID_MAX 64                            /* characters of a device's name */
 #define FRAME_MAX (UINT64_C(1) << 30)
+#define INHIBITED_MAX 65536                  /* of the balloon, at once */
 #define FRAME_BY_PAGE UINT64_MAX            /* nothing was said of --balloon's frame */
 #define SMALL_PAGE UINT64_C(4096)            /* what is never short of a page of its kind */
 #define KVM_SLOT_DEFAULT (UINT64_C(1) << 30) /* of a memory device's region; as large as a block */
 #define KVM_SLOT_MAX (UINT64_C(4) << 40)     /* KVM takes less than 8 TiB in one piece */
 #define PMEM_ALIGN (UINT64_C(2) << 20)       /* Linux's page structures for device memory */
+
+/* KVM's numbers of memory slots; those of the memory devices follow. */
+#define LOW_RAM_SLOT 0
+#define HIGH_RAM_SLOT 1
+#define RAM_SLOTS 2
 
 /* What boot.c puts into low memory for the first vCPU to start with. */
 #define BOOT_GDT 0x500
@@ -131,6 +139,7 @@ struct pmem_option {
 
 struct options {
 	const char *kernel, *initrd, *append, *control;
+	const char *restore, *takeover; /* a snapshot, or another VMM's socket, to go on from */
 	unsigned cpus;
 	struct memory_option memory;
 	struct balloon_option balloon;
@@ -144,11 +153,15 @@ struct options {
 /* Fill in @options. returns: EXIT_RUNNING, or the status to exit with. */
 int options_parse(struct options *options, int argc, char **argv);
 
+/* Whether the guest is not started, but goes on. */
+bool options_continue(const struct options *options);
+
 /* Read a size such as "512M" or "4096". returns: whether @text is one. */
 bool size_parse(const char *text, uint64_t *size);
 
 /* Say on stderr what went wrong. returns: -1 always, for "return fail(...)". */
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+const char *fail_text(void); /* what it last said in this thread */
 
 /* ---- main.c: the event loop ---- */
 
@@ -191,6 +204,7 @@ struct vcpu {
 	int fd;
 	size_t run_size;
 	bool faulted; /* touched memory that is not there */
+	struct kvm_cpuid2 *cpuid; /* as the guest sees it */
 };
 
 /* What joins a device to KVM, kept to do it again. */
@@ -231,6 +245,8 @@ struct resize {
 	struct watch timer;
 	uint32_t told_state;   /* enum vmemdev_mem_resize_state, */
 	uint64_t told_plugged; /* and the size, of the newest event */
+	struct vmemdev_mem_resize_config asked;
+	uint64_t started;      /* by timer_now() */
 };
 
 #define PMEM_REQUESTS 64 /* that share a flush */
@@ -245,6 +261,7 @@ struct pmem {
 	uint32_t kvm_slot;
 	bool flushing;    /* the flusher is at work, or its end was not taken */
 	bool failing;     /* the last flush failed */
+	bool moved_flushing; /* one went on when the machine was saved */
 	bool lossy;       /* since it was started, the guest wrote to what is read-only, */
 	uint64_t dropped; /* and how often, ever */
 };
@@ -317,6 +334,7 @@ struct client {
 	struct watch watch;
 	struct vmm *vmm; /* NULL: nobody is here */
 	bool wants_events;
+	bool leaves;     /* its connection is for update_begin() */
 	bool cut_off;    /* did not read; the main thread is to hang up */
 	uint64_t heard;  /* control.turn when it last said something */
 	size_t len;
@@ -329,6 +347,40 @@ struct control {
 	struct watch listener;
 	struct client clients[CLIENTS_MAX];
 	uint64_t turn;
+};
+
+#define HINT_PARTS 2 /* low RAM and high */
+
+/* Free page hints, as far as a snapshot may make use of them; a bit a page. */
+struct hints {
+	bool open; /* a round was started, and they are not done */
+	uint64_t *hinted[HINT_PARTS], *written[HINT_PARTS];
+};
+
+/* Why the vCPUs are to stand still. */
+struct pause {
+	void (*paused)(struct vmm *vmm); /* in the main thread, when they do; NULL: no reason */
+	bool told, still;                /* they were told to; they do */
+	uint64_t since;                  /* when they were told, by pause_clock() */
+};
+
+/* A snapshot that was asked for. */
+struct snapshot {
+	char *path;
+	bool quit; /* the VMM ends when it is written */
+};
+
+/* Memory that another VMM had. */
+struct taken_memory {
+	uint64_t gpa, size, offset; /* in the file */
+	int fd;
+};
+
+/* A live update, on the side that is taken over. */
+struct update {
+	struct watch peer;  /* the new process; there, the old one */
+	struct watch limit; /* a timer */
+	bool running, stopped;
 };
 
 struct vmm {
@@ -345,6 +397,8 @@ struct vmm {
 	_Atomic unsigned vcpus_running;
 	const char *_Atomic reset_reason; /* the guest has reset the machine; or NULL */
 	bool stopping;                    /* its vCPUs were told to stop */
+	_Atomic bool pausing;             /* vCPUs that are told to stop go on later */
+	struct pause pause;
 	struct irq_wire irqs[SLOTS_MAX + 1]; /* and the console's */
 	struct doorbell_wire doorbells[SLOTS_MAX * VMEMDEV_QUEUES_MAX];
 	unsigned irq_count, doorbell_count;
@@ -362,6 +416,12 @@ struct vmm {
 	struct balloon balloon;
 	struct serial serial;
 	struct control control;
+
+	struct hints hints;
+	struct snapshot snapshot;
+	struct update update;
+	struct taken_memory taken[VMEMDEV_LINUX_RAM_MAX];
+	unsigned taken_count;
 };
 
 /*
@@ -376,14 +436,29 @@ int kvm_add_read_only(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len
 void kvm_remove_memory(struct vmm *vmm, uint32_t slot);
 int kvm_add_irqfd(struct vmm *vmm, uint32_t gsi);       /* the eventfd, or -1 */
 int kvm_add_doorbell(struct vmm *vmm, uint64_t gpa, uint32_t value); /* the eventfd, or -1 */
-int kvm_start(struct vmm *vmm);
+int kvm_log_writes(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, void *host,
+		   bool log); /* of memory that was added: note which pages are written, or do not */
+int kvm_take_written(struct vmm *vmm, uint32_t slot, uint64_t *pages); /* a bit each; then none are */
+int kvm_create_vcpus(struct vmm *vmm);
+int kvm_run(struct vmm *vmm);   /* start them */
+int kvm_start(struct vmm *vmm); /* both */
 void kvm_stop(struct vmm *vmm); /* tell the vCPUs; loop_wake() when vcpus_running is 0 */
 int kvm_renew(struct vmm *vmm); /* all vCPUs have stopped */
+void kvm_pause(struct vmm *vmm); /* as kvm_stop(), but they can go on by */
+int kvm_go_on(struct vmm *vmm);  /* after all have stopped */
+
+/* vcpu_state.c: all that KVM knows of the machine, while its vCPUs stand still. 0 or -1. */
+int kvm_save(struct vmm *vmm, struct record *record);
+int kvm_load(struct vmm *vmm, const struct record *record);
+void kvm_tell_paused(struct vmm *vmm); /* the guest's clocks, so that it knows */
 
 /* memory.c */
 int memory_create(struct vmm *vmm);
 int memory_add_file(struct vmm *vmm, struct pmem_option *option, int fd); /* for good */
-int memory_show_device(struct slot *slot); /* to the devices and, as far as plugged, to KVM */
+int memory_show_device(struct slot *slot);   /* to the devices */
+int memory_follow_device(struct slot *slot); /* show KVM what is plugged, from now on */
+int memory_open_plugged(struct slot *slot);  /* of a device that was loaded */
+int memory_log_writes(struct vmm *vmm, uint32_t slot, bool log); /* of RAM, by KVM */
 int memory_show_all(struct vmm *vmm);      /* all that KVM is to have, to a new machine */
 int memory_clear(struct vmm *vmm);         /* the RAM */
 struct slot *memory_device_at(struct vmm *vmm, uint64_t gpa); /* whose region it is, or NULL */
@@ -417,6 +492,9 @@ int acpi_write(struct vmm *vmm);
 int serial_create(struct vmm *vmm);
 void serial_destroy(struct vmm *vmm);
 void serial_reset(struct vmm *vmm);
+int serial_save(struct vmm *vmm, struct record *record);
+int serial_load(struct vmm *vmm, const struct record *record);
+void serial_hold(struct vmm *vmm, bool hold); /* leave input to others, or go on reading it */
 uint8_t serial_read(struct vmm *vmm, uint16_t reg);
 void serial_write(struct vmm *vmm, uint16_t reg, uint8_t value);
 
@@ -425,6 +503,7 @@ struct slot *virtio_new_slot(struct vmm *vmm, const char *id);
 struct vmemdev_device_config virtio_config(struct slot *slot, const struct device_option *option);
 int virtio_connect(struct slot *slot, struct vmemdev_device *device);
 int virtio_create(struct vmm *vmm);
+int virtio_settle(struct slot *slot); /* it can be saved; 0 or -1 */
 bool virtio_run(struct vmm *vmm); /* whether work is left */
 uint64_t virtio_read(struct vmm *vmm, uint64_t gpa, uint32_t width);
 void virtio_write(struct vmm *vmm, uint64_t gpa, uint32_t width, uint64_t value);
@@ -436,6 +515,7 @@ int pmem_create(struct vmm *vmm);        /* the devices */
 int pmem_show(const struct slot *slot);  /* to KVM */
 void pmem_wrote(struct vmm *vmm, uint64_t gpa); /* a vCPU, where it cannot */
 void pmem_restart(struct slot *slot);    /* a system reset; under the lock */
+void pmem_settle(struct slot *slot);     /* it can be saved; under the lock */
 void pmem_finish(struct vmm *vmm);       /* waits for flushes that go on */
 
 /* resize.c. Under the lock, but for the first. */
@@ -443,6 +523,7 @@ int resize_create(struct slot *slot);
 int resize_start(struct resize *resize, const struct vmemdev_mem_resize_config *config);
 void resize_look(struct resize *resize);   /* after anything that may have changed it */
 bool resize_cancel(struct resize *resize); /* whether there was one */
+bool resize_goes_on(const struct resize *resize);
 const char *resize_state_name(uint32_t state);
 
 /* reset.c: the guest resets the machine. */
@@ -458,8 +539,40 @@ bool balloon_remembers(const struct balloon *balloon); /* what this guest gives 
 void balloon_ran(struct balloon *balloon); /* vmemdev_device_run() is over */
 const char *balloon_round_name(uint32_t round);
 
+/* pause.c: the vCPUs stand still for a while. In the main thread. */
+bool pause_start(struct vmm *vmm, void (*paused)(struct vmm *vmm)); /* false: they do already */
+void pause_proceed(struct vmm *vmm); /* at each turn */
+void pause_end(struct vmm *vmm);
+uint64_t pause_clock(void); /* ns, the same in all processes */
+
+/* hints.c. Under the lock. */
+int hints_begin(struct vmm *vmm); /* before a round is started; 0 or a VMEMDEV_E_* */
+void hints_take(struct vmm *vmm, const struct vmemdev_range *ranges, uint32_t count);
+void hints_end(struct vmm *vmm);
+int hints_look(struct vmm *vmm); /* what was written by now; vCPUs have stopped. 0 or -1 */
+bool hints_cover(const struct vmm *vmm, uint64_t gpa); /* after that: whether it can be left out */
+
+/* saved.c: the record of a machine whose vCPUs stand still. 0 or -1. */
+int saved_take(struct vmm *vmm, struct record *record);
+int saved_load_devices(struct vmm *vmm, const struct record *record); /* first; memory's content; */
+int saved_load_machine(struct vmm *vmm, const struct record *record); /* then this */
+
+/* snapshot.c */
+int snapshot_start(struct vmm *vmm, const char *path, bool quit); /* -1: one is being made */
+/* By --restore: devices and memory, of a machine that is made and has no state. */
+int snapshot_restore(struct vmm *vmm, struct record *record);
+
+/* update.c */
+bool update_possible(const struct vmm *vmm); /* guest memory can be handed to others */
+void update_begin(struct vmm *vmm, int fd);  /* another process is to go on with the guest */
+int update_connect(struct vmm *vmm);         /* by --takeover: first, the memory; */
+int update_take(struct vmm *vmm, struct record *record); /* all made: the devices; */
+int update_commit(struct vmm *vmm);          /* all loaded: from here on the guest is ours */
+void update_went_on(struct vmm *vmm, const struct record *record); /* it runs */
+
 /* control.c. Events: under the lock, from any thread. */
 int control_create(struct vmm *vmm);
+void control_close(struct vmm *vmm);   /* no new clients; the socket's name is free */
 void control_destroy(struct vmm *vmm); /* tells subscribers why the VMM ends */
 void control_number_event(struct vmm *vmm, const char *event, const char *id, const char *what,
 			  uint64_t number);

@@ -28,12 +28,15 @@ declare -A ENTRIES=(
 	[6.1-packed-lean]="features reporting hinting oom health"
 	[6.12-split-mem]="steps touch pinned nodes huge reboot guarded"
 	[6.1-packed-mem]="steps touch pinned nodes huge reboot guarded"
-	[6.12-packed-pmem]="pmem-root pmem-readonly pmem-failure pmem health"
-	[6.1-split-pmem]="pmem-root pmem-readonly pmem-failure pmem health"
+	[6.12-packed-pmem]="pmem-root pmem-readonly pmem-failure pmem pmem-move health"
+	[6.1-split-pmem]="pmem-root pmem-readonly pmem-failure pmem pmem-move health"
+	[6.12-packed-move]="snapshot-inflate snapshot-plug update health"
+	[6.1-split-move]="snapshot-inflate snapshot-hinted snapshot-plug update health"
 )
 GUESTS=(6.12-split 6.12-packed 6.1-split 6.1-packed
 	6.12-split-lean 6.12-packed-lean 6.1-split-lean 6.1-packed-lean
-	6.12-split-mem 6.1-packed-mem 6.12-packed-pmem 6.1-split-pmem)
+	6.12-split-mem 6.1-packed-mem 6.12-packed-pmem 6.1-split-pmem
+	6.12-packed-move 6.1-split-move)
 SECONDS_A_GUEST=300 # three times what an idle machine needs
 
 bad_usage()

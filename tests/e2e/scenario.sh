@@ -288,6 +288,101 @@ refused()
 	! vm_ctl "$@" >"$VM_DIR/answer" 2>&1 && grep -q error "$VM_DIR/answer" && vm_alive
 }
 
+# --- guests that go on in another process ---------------------------------------------
+
+# The guest works on memory, and looks at each word of it, until work_ends.
+work_begins()
+{
+	check "the guest fills 64 MiB" vm_guest fill 64 || return
+	check "and works on them" vm_guest \
+		"rm -f /tmp/stop; { pattern work /mem/file /tmp/stop; echo \" ended \$?\"; } >/tmp/work 2>&1 &"
+}
+
+work_rounds()
+{
+	vm_guest "tr -cd . </tmp/work | wc -c"
+}
+
+work_moved()
+{
+	[ "$(work_rounds)" -gt "$1" ]
+}
+
+work_goes_on()
+{
+	rounds=$(work_rounds)
+	check_within 60 "the guest goes on working on its memory, after $rounds rounds" \
+		work_moved "$rounds"
+}
+
+work_over()
+{
+	vm_guest "grep -q ended /tmp/work"
+}
+
+work_ends()
+{
+	vm_guest "touch /tmp/stop"
+	check_within 60 "the guest's work comes to its end" work_over
+	check "each word was what it should be" vm_guest "grep -q ' ended 0' /tmp/work"
+	check "and all of them at the end" vm_guest intact
+	vm_guest empty
+}
+
+# snapshot FILE [then=quit]: SAVED is then what the VMM said of it.
+snapshot()
+{
+	vm_ctl snapshot "$@" >"$VM_DIR/snapshot" 2>&1 || {
+		wrong "snapshot: $(tail -n 1 "$VM_DIR/snapshot")"
+		return 1
+	}
+	SAVED=$(tail -n 1 "$VM_DIR/snapshot")
+}
+
+# saved KEY: a figure of that, in kilobytes. DEVICE.KEY: of a device, when it was saved
+saved()
+{
+	case $1 in
+	balloon.*) part='s/.*"balloon":{\([^}]*\)}.*/\1/;' ;;
+	*.*) part="s/.*\"id\":\"${1%%.*}\"\\([^}]*\\)}.*/\\1/;" ;;
+	*) part= ;;
+	esac
+	bytes=$(echo "$SAVED" | sed -n "$part s/.*\"${1#*.}\":\([0-9]*\).*/\1/p")
+	echo $((${bytes:--1024} / 1024))
+}
+
+note_saved()
+{
+	note "written $(mib "$(saved written)") MiB, a record of $(saved record) KiB; not written:" \
+		"unplugged $(mib "$(saved unplugged)"), ballooned $(mib "$(saved ballooned)")," \
+		"hinted $(mib "$(saved hinted)"), absent $(mib "$(saved absent)")," \
+		"zero $(mib "$(saved zero)") MiB; stood still for" \
+		"$(echo "$SAVED" | sed 's/.*"paused_ms":\([0-9]*\).*/\1/') ms"
+	all=0
+	for kind in written unplugged ballooned hinted absent zero; do
+		all=$((all + $(saved $kind)))
+	done
+	check_moved "all of guest memory is accounted for" 0 $all -eq $((RAM + REGION))
+}
+
+# ended_well PID: that VMM is to end by itself, with status 0
+ended_well()
+{
+	VM_OLD=$1
+	check_within 30 "the old process ends" not kill -0 "$VM_OLD" 2>/dev/null
+	check "with status 0" wait "$VM_OLD"
+}
+
+# restore FILE BACKING
+restore()
+{
+	# shellcheck disable=SC2046
+	check "another process goes on with the snapshot, in $2 memory" \
+		vm_go_on --restore "$1" $(move_options "$GUEST" "$2") || return
+	rm -f "$1"
+	note "$(grep -- '--restore .*goes on' "$VM_DIR/console" | tail -n 1)"
+}
+
 # --- persistent memory ----------------------------------------------------------------
 
 # check_flushes ID REQUESTS CALLS: there were more than so many, and none failed.
@@ -370,9 +465,25 @@ guest_options()
 	*-pmem)
 		ring=
 		case $1 in *-packed-*) ring=--packed ;; esac
-		echo "$ring --memory 256M --balloon --pmem path=$DISK/data,region=shmem" \
+		echo "$ring --memory 256M,backing=memfd --balloon --pmem path=$DISK/data,region=shmem" \
 			"--pmem path=$DISK/root,queue-size=2 --pmem path=$DISK/fixed,readonly" \
 			"--pmem path=$DISK/thin/file,id=thin"
+		;;
+	*-move) move_options "$1" memfd ;;
+	esac
+}
+
+# move_options GUEST BACKING: what the guest does not see may differ where it goes on.
+move_options()
+{
+	case $1 in
+	6.12-packed-move)
+		echo "--packed --memory 256M,backing=$2 --cpus 2 --balloon=reporting=on" \
+			"--mem node=$MEM_NODE,size=1G,block=2M,slots=128M,guarded=on"
+		;;
+	6.1-split-move)
+		echo "--memory 256M,backing=$2 --balloon=reporting=on,frame=2M" \
+			"--mem node=$MEM_NODE,size=1G,block=4M"
 		;;
 	esac
 }
@@ -455,8 +566,9 @@ guest_append()
 	case $1 in
 	# Linux accepts PAGE_POISON only if it overwrites what it frees, here with zeros.
 	6.1-packed-lean) append="$append init_on_free=1" ;;
-	# Or else Linux overwrites all memory with zeros as it gives it back, which takes long.
-	*-mem) append="$append init_on_alloc=0" ;;
+	# Or else Linux overwrites all memory with zeros as it gives it back, which takes long, and
+	# what it hints, which then is no more what it was when the round began.
+	*-mem | *-move) append="$append init_on_alloc=0" ;;
 	*-pmem) append="root=/dev/pmem1" ;;
 	esac
 	echo "$append"

@@ -583,8 +583,8 @@ static void unknown_commands_name_the_known(void **state)
 	(void)state;
 	ask_refused(m, "{\"cmd\":\"dance\"}",
 		    "cmd \"dance\": expected set-balloon, set-requested, resize, resize-cancel, "
-		    "stats, poll-stats, stats-period, hint, inhibit, uninhibit, info, events or "
-		    "quit");
+		    "stats, poll-stats, stats-period, hint, inhibit, uninhibit, snapshot, takeover, "
+		    "info, events or quit");
 	ask_refused(m, "[]", "not a JSON object");
 	ask_refused(m, "{\"cmd\":\"info\"} {}", "expected one JSON object and nothing else");
 	machine_stop(m);

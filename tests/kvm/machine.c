@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "machine.h"
 
+#include "../../examples/kvm/record.h"
+
 #include <getopt.h>
 #include <poll.h>
 #include <stdio.h>
@@ -145,6 +147,89 @@ int kvm_start(struct vmm *vmm)
 	return 0;
 }
 
+int kvm_log_writes(struct vmm *vmm, uint32_t slot, uint64_t gpa, uint64_t len, void *host, bool log)
+{
+	const struct fake_memory *entry = fake_memory_at(gpa);
+
+	(void)vmm;
+	assert_non_null(entry);
+	assert_true(entry->slot == slot && entry->len == len && entry->host == host);
+	fake_kvm.logs[slot] = log;
+	memset(fake_kvm.written, 0, sizeof(fake_kvm.written));
+	return 0;
+}
+
+void fake_write(uint64_t gpa)
+{
+	assert_true(gpa / PAGE / 64 < FAKE_LOG_WORDS);
+	fake_kvm.written[gpa / PAGE / 64] |= UINT64_C(1) << gpa / PAGE % 64;
+}
+
+int kvm_take_written(struct vmm *vmm, uint32_t slot, uint64_t *pages)
+{
+	assert_true(slot == LOW_RAM_SLOT && fake_kvm.logs[slot]);
+	assert_true(vmm->low_ram / PAGE / 64 <= FAKE_LOG_WORDS);
+	memcpy(pages, fake_kvm.written, vmm->low_ram / PAGE / 8);
+	memset(fake_kvm.written, 0, sizeof(fake_kvm.written));
+	return 0;
+}
+
+void kvm_pause(struct vmm *vmm)
+{
+	(void)vmm;
+	fake_kvm.pauses++;
+}
+
+int kvm_go_on(struct vmm *vmm)
+{
+	(void)vmm;
+	fake_kvm.goes_on++;
+	return 0;
+}
+
+int kvm_save(struct vmm *vmm, struct record *record)
+{
+	uint64_t *clock = record_add(record, PART_CLOCK, 0, sizeof(*clock));
+
+	(void)vmm;
+	assert_non_null(clock);
+	*clock = FAKE_CLOCK;
+	return fake_kvm.refuse ? (fail)("KVM_GET_CLOCK: it is broken") : 0;
+}
+
+int kvm_load(struct vmm *vmm, const struct record *record)
+{
+	struct part part;
+	uint64_t clock;
+
+	(void)vmm;
+	if (record_need(record, PART_CLOCK, 0, sizeof(clock), &part))
+		return -1;
+	memcpy(&clock, part.bytes, sizeof(clock));
+	return clock == FAKE_CLOCK ? 0 : (fail)("the clock is another");
+}
+
+int serial_save(struct vmm *vmm, struct record *record)
+{
+	(void)vmm;
+	assert_non_null(record_add(record, PART_SERIAL, 0, 1));
+	return 0;
+}
+
+int serial_load(struct vmm *vmm, const struct record *record)
+{
+	struct part part;
+
+	(void)vmm;
+	return record_need(record, PART_SERIAL, 0, 1, &part);
+}
+
+void serial_hold(struct vmm *vmm, bool hold)
+{
+	(void)vmm;
+	fake_kvm.console_held = hold;
+}
+
 int boot_load(struct vmm *vmm)
 {
 	/* Into RAM that KVM has, as nothing of the old machine is left. */
@@ -222,7 +307,7 @@ const char *listen_stop(void)
 
 /* ---- making one ---- */
 
-static struct machine *prepare(const char *const *options)
+struct machine *machine_prepare(const char *const *options)
 {
 	struct machine *m = calloc(1, sizeof(*m));
 
@@ -237,12 +322,17 @@ static struct machine *prepare(const char *const *options)
 	return m;
 }
 
-struct machine *machine_start(const char *const *options)
+void machine_create(struct machine *m)
 {
-	struct machine *m = prepare(options);
-
 	assert_int_equal(memory_create(&m->vmm), 0);
 	assert_int_equal(virtio_create(&m->vmm), 0);
+}
+
+struct machine *machine_start(const char *const *options)
+{
+	struct machine *m = machine_prepare(options);
+
+	machine_create(m);
 	assert_int_equal(control_create(&m->vmm), 0);
 	return m;
 }
@@ -258,7 +348,7 @@ static void pretend_huge(struct machine *m)
 
 struct machine *machine_start_huge(const char *const *options)
 {
-	struct machine *m = prepare(options);
+	struct machine *m = machine_prepare(options);
 
 	assert_int_equal(memory_create(&m->vmm), 0);
 	pretend_huge(m);
@@ -286,7 +376,7 @@ static void refused(struct machine *m, bool huge, const char *words)
 void machine_refused(const char *const *options, uint32_t slots_max, unsigned address_bits,
 		     const char *words)
 {
-	struct machine *m = prepare(options);
+	struct machine *m = machine_prepare(options);
 
 	fake_kvm.slots_max = slots_max;
 	fake_kvm.address_bits = address_bits;
@@ -295,7 +385,7 @@ void machine_refused(const char *const *options, uint32_t slots_max, unsigned ad
 
 void machine_refused_huge(const char *const *options, const char *words)
 {
-	refused(prepare(options), true, words);
+	refused(machine_prepare(options), true, words);
 }
 
 void machine_stop(struct machine *m)
@@ -311,6 +401,10 @@ void machine_stop(struct machine *m)
 	}
 	vmemdev_linux_memory_finish(&m->vmm.memory);
 	rmdir(m->directory);
+	for (int i = 0; i < HINT_PARTS; i++) {
+		free(m->vmm.hints.hinted[i]);
+		free(m->vmm.hints.written[i]);
+	}
 	for (uint32_t i = 0; i < m->vmm.balloon.track_count; i++)
 		free(m->vmm.balloon.tracks[i].words);
 	for (unsigned i = 0; i < SLOTS_MAX; i++) {
@@ -331,6 +425,7 @@ void machine_turn(struct machine *m)
 		if (fds[i].revents && watches[i] != NULL)
 			watches[i]->ready(watches[i]->ctx);
 	}
+	pause_proceed(&m->vmm);
 	while (virtio_run(&m->vmm))
 		;
 }

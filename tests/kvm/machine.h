@@ -47,11 +47,17 @@ struct fake_memory {
 	bool read_only;
 };
 
+#define FAKE_LOG_WORDS 256 /* of 64 MiB */
+#define FAKE_CLOCK UINT64_C(0x1234567890)
+
 struct fake_kvm {
 	uint32_t slots_max;
 	unsigned address_bits;
-	bool refuse; /* memory is not added */
-	unsigned stops, renewals, starts, loads;
+	bool refuse; /* memory is not added, state not saved */
+	bool console_held;
+	bool logs[2]; /* of RAM */
+	unsigned stops, renewals, starts, loads, pauses, goes_on;
+	uint64_t written[FAKE_LOG_WORDS];
 	struct fake_memory memory[FAKE_MEMORY_MAX];
 };
 
@@ -60,6 +66,9 @@ extern struct fake_kvm fake_kvm;
 /* The KVM memory slot that the guest finds at @gpa, or NULL. */
 const struct fake_memory *fake_memory_at(uint64_t gpa);
 
+/* The guest writes to that page of RAM. */
+void fake_write(uint64_t gpa);
+
 /* Keep what is said on stderr; and give it, until the next time. */
 void listen_start(void);
 const char *listen_stop(void);
@@ -67,6 +76,10 @@ const char *listen_stop(void);
 /* Options without --kernel and --control; up to 13, NULL at the end. Aborts if refused. */
 struct machine *machine_start(const char *const *options);
 void machine_stop(struct machine *m);
+
+/* machine_start() in two, and without the control socket. */
+struct machine *machine_prepare(const char *const *options);
+void machine_create(struct machine *m);
 
 /* The same with RAM that passes for huge pages. */
 struct machine *machine_start_huge(const char *const *options);

@@ -151,6 +151,32 @@ static void a_reset_ends_the_vmm_or_starts_it_again(void **state)
 	assert_non_null(strstr(said, "--reboot off: expected exit or restart"));
 }
 
+/* Who goes on needs no kernel, unless the guest may start anew. */
+static void a_guest_that_goes_on_comes_from_one_place(void **state)
+{
+	struct options options;
+
+	(void)state;
+	assert_int_equal(parse(&options, (const char *const[]){"toyvmm", "--restore", "f", NULL}),
+			 EXIT_RUNNING);
+	assert_string_equal(options.restore, "f");
+	assert_true(options_continue(&options));
+	assert_int_equal(parse(&options, (const char *const[]){"toyvmm", "--takeover", "s", NULL}),
+			 EXIT_RUNNING);
+	assert_string_equal(options.takeover, "s");
+	assert_int_equal(parse(&options, (const char *const[]){
+		"toyvmm", "--takeover", "s", "--restore", "f", NULL}), EXIT_USAGE);
+	assert_non_null(strstr(said, "a guest comes from one place"));
+	assert_int_equal(parse(&options, (const char *const[]){
+		"toyvmm", "--restore", "f", "--reboot=restart", NULL}), EXIT_USAGE);
+	assert_non_null(strstr(said, "give --kernel FILE, too"));
+	assert_int_equal(parse(&options, (const char *const[]){
+		"toyvmm", "--restore", "f", "--reboot=restart", "--kernel", "k", NULL}),
+			 EXIT_RUNNING);
+	assert_int_equal(parse(&options, (const char *const[]){"toyvmm", NULL}), EXIT_USAGE);
+	assert_non_null(strstr(said, "no kernel"));
+}
+
 /* Each is refused, and both what was given and what was expected is said. */
 static void a_wrong_setting_is_named(void **state)
 {
@@ -326,6 +352,7 @@ int main(void)
 		cmocka_unit_test(a_wrong_setting_is_named),
 		cmocka_unit_test(a_persistent_memory_takes_every_setting),
 		cmocka_unit_test(names_and_places_are_for_one_device_each),
+		cmocka_unit_test(a_guest_that_goes_on_comes_from_one_place),
 		cmocka_unit_test(a_frame_below_the_page_of_the_memory_is_refused),
 		cmocka_unit_test(huge_pages_without_memory_of_them_are_refused),
 		cmocka_unit_test(a_report_may_be_as_large_as_all_memory),

@@ -5,6 +5,8 @@
  */
 #include "machine.h"
 
+#include "../../examples/kvm/record.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -391,6 +393,85 @@ static void PMEM_13_a_file_is_for_one_writer(void **state)
 	stop(m);
 }
 
+/* ---- moving ---- */
+
+/* The disk is done by the time that the vCPUs stand still, but the guest was not answered. */
+static void send_and_save(struct machine *m, const char *path)
+{
+	disk_shut();
+	send_flush(m);
+	disk_await();
+	disk_open();
+	assert_int_equal(snapshot_start(&m->vmm, path, false), 0);
+	pause_proceed(&m->vmm);
+}
+
+static void restore(struct machine *m, const char *path)
+{
+	struct record record = {0};
+
+	m->vmm.options.restore = path;
+	listen_start();
+	assert_int_equal(snapshot_restore(&m->vmm, &record), 0);
+	assert_int_equal(saved_load_machine(&m->vmm, &record), 0);
+	listen_stop();
+	record_free(&record);
+}
+
+/* shows: PMEM-06 */
+static void PMEM_06_a_flush_that_goes_on_when_saved_is_asked_for_again(void **state)
+{
+	static const char path[] = "/tmp/toyvmm-pmem.saved";
+	struct machine *m = start(make_file(0, SIZE, ""));
+
+	(void)state;
+	assert_true(machine_drive_mem(m, "pmem0", 0));
+	send_and_save(m, path);
+	assert_true(m->vmm.slots[0].pmem.moved_flushing);
+	/* Here it goes on, too, and is answered without a second flush. */
+	assert_int_equal(answer_to(m), 0);
+	assert_int_equal(atomic_load(&disk.syncs), 1);
+	assert_int_equal(flush(m), 0);
+	machine_stop(m);
+
+	m = machine_start((const char *const[]){
+		"--memory=64M", pmem_words[0], "--restore=unnamed", NULL});
+	restore(m, path);
+	machine_turn(m);
+	for (time_t end = time(NULL) + PATIENCE; !pmem_number(m, "pmem0", "requests");)
+		assert_true(time(NULL) < end);
+	assert_int_equal(pmem_number(m, "pmem0", "requests"), 1);
+	assert_int_equal(atomic_load(&disk.syncs), 3);
+	unlink(path);
+	stop(m);
+}
+
+/* shows: PMEM-09 */
+static void PMEM_09_a_flush_that_failed_has_failed_after_the_move(void **state)
+{
+	static const char path[] = "/tmp/toyvmm-pmem.saved";
+	struct machine *m = start(make_file(0, SIZE, ""));
+
+	(void)state;
+	assert_true(machine_drive_mem(m, "pmem0", 0));
+	atomic_store(&disk.error, EIO);
+	listen_start();
+	send_and_save(m, path);
+	listen_stop();
+	assert_int_equal(answer_to(m), FAILED);
+	machine_stop(m);
+	atomic_store(&disk.error, 0);
+
+	m = machine_start((const char *const[]){
+		"--memory=64M", pmem_words[0], "--restore=unnamed", NULL});
+	restore(m, path);
+	for (time_t end = time(NULL) + PATIENCE; !pmem_number(m, "pmem0", "failed");)
+		assert_true(time(NULL) < end);
+	assert_int_equal(pmem_number(m, "pmem0", "requests"), 0);
+	unlink(path);
+	stop(m);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -405,6 +486,8 @@ int main(void)
 		TEST(PMEM_06_the_end_waits_for_the_flush_and_tells_of_it),
 		TEST(a_wrong_file_is_refused_by_name),
 		TEST(PMEM_13_a_file_is_for_one_writer),
+		TEST(PMEM_06_a_flush_that_goes_on_when_saved_is_asked_for_again),
+		TEST(PMEM_09_a_flush_that_failed_has_failed_after_the_move),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,7 +55,7 @@ vm_start()
 	exec 3<>"$VM_DIR/in" # held open, or the guest would see its console end
 	./toyvmm --kernel "$kernel/vmlinuz" --initrd "${VM_INITRD:-$kernel/initrd}" \
 		--append "console=ttyS0 quiet panic=-1 ${VM_APPEND:-} $append" --control "$VM_DIR/control" "$@" \
-		<"$VM_DIR/in" >"$VM_DIR/console" 2>&1 3>&- &
+		<"$VM_DIR/in" >>"$VM_DIR/console" 2>&1 3>&- &
 	VM_PID=$!
 	vm_relay <"$VM_DIR/tail" 3>&- &
 	tail -n +1 -f "$VM_DIR/console" >"$VM_DIR/tail" 3>&- &
@@ -63,6 +63,23 @@ vm_start()
 	until_true "${VM_BOOT_SECONDS:-60}" vm_ready && vm_alive && return
 	vm_alive || say "toyvmm ended before the guest was ready"
 	return 1
+}
+
+# vm_go_on TOYVMM_OPTION...: another process with the guest of the one before, at the same console
+# and the same control socket, with --restore FILE or --takeover SOCKET among its options. Waits
+# until it answers; fails if it ended instead.
+vm_go_on()
+{
+	./toyvmm --control "$VM_DIR/control" "$@" \
+		<"$VM_DIR/in" >>"$VM_DIR/console" 2>&1 3>&- &
+	VM_PID=$!
+	until_true "${VM_BOOT_SECONDS:-60}" vm_answers && vm_alive
+}
+
+# It, and none that was there before.
+vm_answers()
+{
+	! vm_alive || vm_ctl info 2>/dev/null | grep -q "\"pid\":$VM_PID,"
 }
 
 # Marks the lines of the guest's console, each with one write, as others write meanwhile. A
