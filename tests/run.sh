@@ -18,6 +18,7 @@ clang     clang: the same
 sanitize  clang with address and undefined-behaviour sanitizers: the same
 s390x     a big-endian machine under qemu-user: the suites of the pure library
 i386      a 32-bit machine under qemu-user: the same
+fuzz      libFuzzer on each trust boundary for half a minute, and as OSS-Fuzz builds them
 checks    structure: layers, symbols, ABI, headers, freestanding builds, coverage table
 install   install into an empty folder, build a program against it by pkg-config
 vhost     User-mode Linux, and our own front end, on the vhost-user daemon
@@ -42,8 +43,8 @@ python3                 *                    structure checks, and counting resu
 python3-cffi            unit,clang           the C interface as the python binding sees it
 strace                  unit,clang,sanitize  counts the system calls of lib/linux
 g++                     checks               the public headers as C++
-clang                   clang,sanitize,checks  second compiler; compiles for all targets
-libclang-rt-14-dev      sanitize             run-time part of clang's sanitizers
+clang                   clang,sanitize,fuzz,checks  second compiler; compiles for all targets
+libclang-rt-14-dev      sanitize,fuzz        run-time part of clang's sanitizers, libFuzzer
 gcc-s390x-linux-gnu     s390x                big-endian compiler
 libc6-dev-s390x-cross   s390x                its C library
 gcc-i686-linux-gnu      i386                 32-bit compiler
@@ -172,6 +173,11 @@ cross() {
 step_s390x() { cross s390x; }
 step_i386() { cross i386; }
 
+step_fuzz() {
+	fuzz/oss-fuzz/try.sh
+	fuzz/run.sh --build build/fuzz
+}
+
 step_checks() {
 	CC=gcc configure gcc
 	build_and_test gcc --suite checks
@@ -198,7 +204,7 @@ step_e2e() {
 tested_in() {
 	case $1 in
 	unit | checks) echo build/gcc ;;
-	install | vhost | e2e) ;;
+	fuzz | install | vhost | e2e) ;;
 	*) echo "build/$1" ;;
 	esac
 }

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Which devices and which steps each harness plays; an opcode is an index here. */
+#include "machine.h"
+
+static const uint8_t balloon_steps[] = {
+	STEP_START, STEP_POST, STEP_RUN, STEP_POLL, STEP_ANSWER, STEP_COMPLETE, STEP_STATS,
+	STEP_HINT, STEP_INHIBIT, STEP_ALLOW, STEP_FORGET, STEP_BLOCKS, STEP_TARGET,
+	STEP_CONFIG, STEP_SCRIBBLE, STEP_RACE, STEP_RESET, STEP_MOVE, STEP_STOP,
+	STEP_RESUME, STEP_REGIONS, STEP_EVENTS
+};
+
+static const uint8_t mem_steps[] = {
+	STEP_START, STEP_POST, STEP_RUN, STEP_POLL, STEP_ANSWER, STEP_COMPLETE,
+	STEP_TARGET, STEP_LISTEN, STEP_RESIZE, STEP_SCRIBBLE, STEP_RACE, STEP_RESET,
+	STEP_MOVE, STEP_STOP, STEP_RESUME, STEP_REGIONS, STEP_EVENTS, STEP_CONFIG
+};
+
+static const uint8_t pmem_steps[] = {
+	STEP_START, STEP_POST, STEP_RUN, STEP_POLL, STEP_ANSWER, STEP_COMPLETE,
+	STEP_SCRIBBLE, STEP_RACE, STEP_RESET, STEP_MOVE, STEP_STOP, STEP_RESUME,
+	STEP_REGIONS, STEP_EVENTS, STEP_CONFIG
+};
+
+static const uint8_t mmio_steps[] = {
+	STEP_WRITE, STEP_READ, STEP_RUN, STEP_START, STEP_KICK, STEP_CONFIG, STEP_SCRIBBLE,
+	STEP_TARGET, STEP_RESET, STEP_MOVE, STEP_RACE
+};
+
+static const uint8_t state_steps[] = {
+	STEP_LOAD, STEP_EDIT, STEP_LOAD_MMIO, STEP_START, STEP_POST, STEP_RUN, STEP_POLL,
+	STEP_SCRIBBLE, STEP_RACE, STEP_MOVE, STEP_ANSWER, STEP_COMPLETE, STEP_TARGET,
+	STEP_STATS, STEP_HINT, STEP_RESET, STEP_REGIONS, STEP_STOP, STEP_RESUME,
+	STEP_INHIBIT, STEP_LISTEN, STEP_CONFIG
+};
+
+static const uint8_t device_steps[] = {
+	STEP_WRITE, STEP_READ, STEP_SCRIBBLE, STEP_START, STEP_RUN, STEP_TARGET,
+	STEP_ANSWER, STEP_COMPLETE, STEP_RESET, STEP_DEVICE, STEP_STATS, STEP_HINT,
+	STEP_INHIBIT, STEP_ALLOW, STEP_POST, STEP_POLL, STEP_EVENTS, STEP_RACE, STEP_MOVE,
+	STEP_STOP, STEP_RESUME, STEP_REGIONS, STEP_KICK, STEP_CONFIG, STEP_FORGET,
+	STEP_LISTEN, STEP_RESIZE
+};
+
+const struct plan plans[PLANS] = {
+	[PLAN_BALLOON] = { "balloon", 1u << NUMBER_BALLOON, balloon_steps, sizeof(balloon_steps) },
+	[PLAN_MEM] = { "mem", 1u << NUMBER_MEM, mem_steps, sizeof(mem_steps) },
+	[PLAN_PMEM] = { "pmem", 1u << NUMBER_PMEM, pmem_steps, sizeof(pmem_steps) },
+	[PLAN_MMIO] = { "mmio", 0, mmio_steps, sizeof(mmio_steps) },
+	[PLAN_STATE] = { "state", 0, state_steps, sizeof(state_steps) },
+	[PLAN_DEVICE] = { "device", (1u << NUMBERS) - 1, device_steps, sizeof(device_steps) },
+};

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FUZZ_WORLD_H
+#define FUZZ_WORLD_H
+/*
+ * What all harnesses share: the input, and a guest's memory that watches over each access
+ * that the library makes to it.
+ *
+ * Every read and write of the library comes by vmemdev_guest_seam(). There must hold:
+ * - it lies in guest memory that is shown now, and in blocks that are plugged now;
+ * - what is written lies in the device's part of a ring, or in a buffer whose descriptor
+ *   the device has fetched and found writable; and the dirty log is told of it before the
+ *   call that wrote it ends;
+ * - a used length is one that the device can have written.
+ * What is written behind the seam's back is found by comparing with a copy.
+ *
+ * There, too, the guest races: the input says what it writes into its memory before which of
+ * the library's reads.
+ */
+#include "guest/queue.h"
+
+#include <vmemdev/vmemdev.h>
+
+void vmemdev_guest_seam(uint8_t *host, size_t len, bool write);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* A property does not hold: say which, and crash. */
+#define require(holds) ((holds) ? (void)0 : fuzz_fail(#holds, __FILE__, __LINE__))
+_Noreturn void fuzz_fail(const char *property, const char *file, int line);
+
+struct input {
+	const uint8_t *at, *end;
+};
+
+/* The next @bytes of the input as a little-endian number; zeros beyond its end. */
+uint64_t take(struct input *in, uint32_t bytes);
+
+/* The regions of guest memory, in ascending order. The first two meet. */
+enum region { RINGS, BUFFERS, ROM, BLOCKS, PMEM, REGIONS };
+#define RINGS_LEN UINT64_C(0x8000)
+#define BUFFERS_LEN UINT64_C(0x10000)
+#define ROM_ADDR UINT64_C(0x20000)
+#define BLOCK UINT64_C(0x1000)
+#define BLOCK_COUNT 32u
+#define BLOCKS_ADDR UINT64_C(0x100000)
+#define BLOCKS_LEN (BLOCK_COUNT * BLOCK)
+#define PMEM_ADDR UINT64_C(0x200000)
+#define PMEM_LEN UINT64_C(0x2000)
+
+/* Where a ring stands that the model driver makes, and the buffers of its chains. */
+#define RING_SIZE_MAX 32u
+#define RING_ROOM UINT64_C(0x1000)   /* descriptors, driver and device part, tables */
+#define BUFFER_ROOM UINT64_C(0x100)  /* for each ID */
+#define TABLE_ENTRIES 6u
+void ring_place(uint32_t slot, uint32_t size, struct vmemdev_vq_layout *layout);
+uint64_t ring_table(uint32_t slot, uint32_t id);
+uint64_t ring_buffer(uint32_t slot, uint32_t id);
+
+enum { SLOTS = 7, RACES = 8, RACE_BYTES = 16, WRITABLES = 4096 };
+
+/* A ring that a device may write to now. */
+struct ring {
+	struct vmemdev_vq_layout at;
+	uint32_t used_max; /* the largest used length that the device writes */
+	bool live, packed;
+};
+
+struct race {
+	uint32_t after; /* reads from now */
+	bool there;     /* at the place that is read then; else at @at */
+	uint64_t at;
+	uint32_t len;
+	uint8_t bytes[RACE_BYTES];
+};
+
+struct world {
+	struct guest_memory *mem;
+	uint64_t bitmap[1];           /* of BLOCKS, the device's */
+	uint32_t plugged;             /* and the reference: what the host has agreed to */
+	uint32_t shown;               /* a bit a region */
+	struct vmemdev_region tables[2][REGIONS];
+	uint32_t table;
+	uint8_t *marks[REGIONS];      /* a byte of enum mark for each byte of memory */
+	uint8_t *copy[REGIONS];
+	bool watched;                 /* the copy is good */
+	uint32_t untold;              /* bytes written and not in the dirty log */
+	uint32_t slot_first, slot_end; /* rings of the device that is running */
+	struct ring rings[SLOTS];
+	struct vmemdev_range *writable;
+	uint32_t writable_count;      /* above WRITABLES: too many to tell */
+	struct race races[RACES];
+	uint32_t race_count;
+	bool raced;                   /* memory has changed under a device */
+	const uint8_t *used_at;       /* a used length that was just written */
+	uint32_t used_max;
+	uint8_t fetched[16];          /* the descriptor that is being fetched */
+	uint32_t fetched_len;
+	uint64_t fetched_end, head_at;
+	bool head_writable;
+	uint64_t reads;               /* since the input began */
+};
+
+/* One at a time. @callbacks: devices see the memory through map and run instead of a table. */
+void world_open(struct world *w, bool callbacks);
+void world_close(struct world *w);
+
+/* Regions of @shown are memory from now on; ROM always is. */
+void world_show(struct world *w, uint32_t shown);
+
+/* Whether all of [gpa, gpa + len) is memory that may be discarded, by the reference. */
+bool world_discardable(const struct world *w, uint64_t gpa, uint64_t len);
+
+/*
+ * Whether each page of [gpa, gpa + len) lies in a writable buffer that was fetched, as far as
+ * they are remembered.
+ */
+bool world_fetched(const struct world *w, uint64_t gpa, uint64_t len);
+
+/* The guest, or its host, writes: input bytes, or zeros. Outside memory nothing happens. */
+void world_scribble(struct world *w, uint64_t gpa, uint64_t len, struct input *in);
+void world_zero(struct world *w, uint64_t gpa, uint64_t len);
+
+/* u8 reads until then, u8 kind and length, u16 place, bytes. */
+void world_race(struct world *w, struct input *in);
+
+/* From now on the ring of @slot is there, or (@layout NULL) is not. */
+void world_ring(struct world *w, uint32_t slot, const struct vmemdev_vq_layout *layout,
+		bool packed, uint32_t used_max);
+
+/* Around library calls of the device whose rings are [first, end). */
+void world_enter(struct world *w, uint32_t slot_first, uint32_t slot_end, bool watch);
+void world_leave(struct world *w);
+
+#endif
