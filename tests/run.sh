@@ -16,9 +16,11 @@ steps() {
 unit      gcc: build without a warning, run the suites
 clang     clang: the same
 sanitize  clang with address and undefined-behaviour sanitizers: the same
+race      clang with thread sanitizer: devices on threads, guests that scribble
 s390x     a big-endian machine under qemu-user: the suites of the pure library
 i386      a 32-bit machine under qemu-user: the same
 fuzz      libFuzzer on each trust boundary for half a minute, and as OSS-Fuzz builds them
+ordering  a model of notifications explored in every order: no wake-up is lost
 checks    structure: layers, symbols, ABI, headers, freestanding builds, coverage table
 install   install into an empty folder, build a program against it by pkg-config
 vhost     User-mode Linux, and our own front end, on the vhost-user daemon
@@ -43,8 +45,9 @@ python3                 *                    structure checks, and counting resu
 python3-cffi            unit,clang           the C interface as the python binding sees it
 strace                  unit,clang,sanitize  counts the system calls of lib/linux
 g++                     checks               the public headers as C++
-clang                   clang,sanitize,fuzz,checks  second compiler; compiles for all targets
-libclang-rt-14-dev      sanitize,fuzz        run-time part of clang's sanitizers, libFuzzer
+clang                   clang,sanitize,race,fuzz,checks  second compiler; compiles for all targets
+libclang-rt-14-dev      sanitize,race,fuzz   run-time part of clang's sanitizers, libFuzzer
+spin                    ordering             explores the model of notifications
 gcc-s390x-linux-gnu     s390x                big-endian compiler
 libc6-dev-s390x-cross   s390x                its C library
 gcc-i686-linux-gnu      i386                 32-bit compiler
@@ -162,6 +165,12 @@ step_sanitize() {
 	build_and_test sanitize --no-suite checks --no-suite bindings
 }
 
+step_race() {
+	CC=clang configure race -Db_sanitize=thread -Db_lundef=false -Dexamples=disabled
+	ninja -C build/race -j "$jobs" tests/hostile/test_race_threads
+	meson test -C build/race --no-rebuild --print-errorlogs --suite race
+}
+
 # lib/linux is compiled too, but what it tells the kernel is not qemu-user's to show.
 cross() {
 	foreign_cmocka "$1"
@@ -177,6 +186,8 @@ step_fuzz() {
 	fuzz/oss-fuzz/try.sh
 	fuzz/run.sh --build build/fuzz
 }
+
+step_ordering() { tests/ordering/run.sh; }
 
 step_checks() {
 	CC=gcc configure gcc
@@ -204,7 +215,7 @@ step_e2e() {
 tested_in() {
 	case $1 in
 	unit | checks) echo build/gcc ;;
-	fuzz | install | vhost | e2e) ;;
+	fuzz | ordering | install | vhost | e2e) ;;
 	*) echo "build/$1" ;;
 	esac
 }

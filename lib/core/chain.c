@@ -116,12 +116,12 @@ static int follow_split(struct vmemdev_chain *chain, const struct desc *desc)
 static void follow_packed(struct vmemdev_chain *chain, const struct desc *desc)
 {
 	chain->next_++;
-	if (chain->in_indirect_) {
-		chain->ended_ = chain->next_ == chain->table_size_;
-		return;
-	}
-	if (chain->next_ == chain->table_size_)
+	if (chain->next_ >= chain->table_size_) {
 		chain->next_ = 0;
+		chain->ended_ = chain->in_indirect_;
+	}
+	if (chain->in_indirect_)
+		return;
 	chain->slots_++;
 	chain->id_ = desc->id;
 	chain->ended_ = !(desc->flags & DESC_NEXT);

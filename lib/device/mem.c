@@ -50,15 +50,12 @@ static uint64_t usable_for(const struct vmemdev_mem *m, uint64_t requested)
 static bool find_span(const struct vmemdev_mem *m, const struct request *req, struct span *span)
 {
 	uint64_t offset = req->addr - m->addr_;
-	uint64_t usable = usable_blocks(m);
 
 	if (req->addr < m->addr_ || (offset & (bytes(m, 1) - 1)) != 0 || req->blocks == 0)
 		return false;
 	span->first = offset >> m->block_shift_;
-	if (span->first >= usable || req->blocks > usable - span->first)
-		return false;
 	span->end = span->first + req->blocks;
-	return true;
+	return span->end <= usable_blocks(m);
 }
 
 static bool all_are(const struct vmemdev_mem *m, struct span span, bool plugged)

@@ -62,7 +62,7 @@ def layer_of(root, path):
         return PUBLIC.get(path.stem)
     if parts[0] == "lib":
         return parts[1] if parts[1] in MAY else None
-    return "unit" if parts[:2] == ("tests", "unit") else "consumer"
+    return "unit" if parts[:2] in (("tests", "unit"), ("tests", "hostile")) else "consumer"
 
 
 def target(root, path, quoted, name):

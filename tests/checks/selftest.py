@@ -104,6 +104,9 @@ TREE = {
     "tests/spec/ids.txt": "".join(f"ONE-0{i} | MUST | thing {i}\n" for i in range(1, 7)),
     "README.md": "```c\nint vmemdev_a(void);\nint main(void) { return vmemdev_a(); }\n```\n",
     "tests/spec/open.txt": "ONE-05 to ONE-06: open: later\n",
+    "tests/spec/WOUNDS.md": "| somebody#1 | it broke | unit/suite.c: one<br>e2e/boot.sh |\n"
+                            "| somebody#2 | it hung | cannot happen: there is no such thing |\n",
+    "tests/ordering/queue.pml": "/* maps: lib/core/guest.c vmemdev_base_do: return | size_ */\n",
 }
 
 # Check, file, what replaces it ("+" in front: what is put at its end), words to be found.
@@ -178,6 +181,23 @@ PLANTED = (
     ("coverage", "tests/spec/open.txt", "ONE-05: open: later\n", "ONE-06: no test shows it"),
     ("coverage", "tests/spec/open.txt", "ONE-05 to ONE-06: perhaps: later\n", "is not 'ID: "),
     ("coverage", "tests/spec/COVERAGE.md", "+another line", "out of date"),
+    ("wounds", "tests/spec/WOUNDS.md", "+| a#1 | b | unit/gone.c: one |", "no file tests/unit/gone.c"),
+    ("wounds", "tests/spec/WOUNDS.md", "+| a#1 | b | e2e/gone.sh |", "no file tests/e2e/gone.sh"),
+    ("wounds", "tests/spec/WOUNDS.md", "+| a#1 | b | unit/suite.c: three |", "has no test three"),
+    ("wounds", "tests/spec/WOUNDS.md", "+| a#1 | b | unit/suite.c |", "which function"),
+    ("wounds", "tests/spec/WOUNDS.md", "+| a#1 | b | cannot happen: no |", "is neither a test"),
+    ("wounds", "tests/spec/WOUNDS.md", "+| a#1 | b | |", "a row is"),
+    ("wounds", "tests/spec/WOUNDS.md", "+| somebody#1 | b | e2e/boot.sh |", "a second time"),
+    ("wounds", "tests/unit/suite.c", TEST.replace("TWICE(two)", "two").replace("cmocka_unit_test(one), ",
+                                                                              ""), "has no test one"),
+    ("wounds", "tests/unit/meson.build", "suites = ['another_suite']\n", "named in no meson.build"),
+    ("mapping", "lib/core/guest.c", SPDX + "int vmemdev_base_is(int a)\n{\n\treturn a;\n}\n",
+     "no function vmemdev_base_do"),
+    ("mapping", "lib/core/guest.c", SPDX + "int vmemdev_base_do(int a)\n{\n\treturn a;\n}\n",
+     "has no 'size_'"),
+    ("mapping", "tests/ordering/queue.pml", "/* maps: lib/core/guest.c vmemdev_base_do: size_ | return */\n",
+     "has no 'return'"),
+    ("mapping", "tests/ordering/queue.pml", "/* nothing */\n", "found no steps"),
     ("layout", "include/vmemdev/base.h", header("base").replace("other_[1]", "other_[3]"),
      "the layout is another one"),
     ("layout", "include/vmemdev/base.h", header("base").replace("size_, other_[1]", "size_:4, x_:28"),
@@ -205,8 +225,10 @@ PLANTED = (
 def command(check, root):
     if check == "layout":
         return [CHECKS.parent / "abi/layout.py", root, "cc"]
-    if check == "coverage":
-        return [CHECKS.parent / "spec/coverage.py", root]
+    if check in ("coverage", "wounds"):
+        return [CHECKS.parent / f"spec/{check}.py", root]
+    if check == "mapping":
+        return [CHECKS.parent / "ordering/mapping.py", root]
     if check == "exports":
         return [CHECKS / "symbols.py", "exports", root, f"vmemdev={root}/vmemdev.so"]
     if check in ("archive", "prefix"):

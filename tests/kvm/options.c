@@ -341,6 +341,18 @@ static void a_report_may_be_as_large_as_all_memory(void **state)
 	assert_int_equal(parse(&options, words), EXIT_RUNNING);
 }
 
+static void a_block_below_the_page_of_the_memory_is_refused(void **state)
+{
+	const char *const words[] = {"toyvmm", "--kernel", "k", "--mem=size=1G,block=1M",
+				     "--memory=512M,backing=hugetlb", NULL};
+	struct options options;
+
+	(void)state;
+	assert_int_equal(parse(&options, words), EXIT_USAGE);
+	assert_non_null(strstr(said, "block of 1048576 bytes"));
+	assert_non_null(strstr(said, "the page of 2097152 bytes"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -354,6 +366,7 @@ int main(void)
 		cmocka_unit_test(names_and_places_are_for_one_device_each),
 		cmocka_unit_test(a_guest_that_goes_on_comes_from_one_place),
 		cmocka_unit_test(a_frame_below_the_page_of_the_memory_is_refused),
+		cmocka_unit_test(a_block_below_the_page_of_the_memory_is_refused),
 		cmocka_unit_test(huge_pages_without_memory_of_them_are_refused),
 		cmocka_unit_test(a_report_may_be_as_large_as_all_memory),
 	};

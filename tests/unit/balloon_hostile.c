@@ -333,6 +333,26 @@ static void HOST_VQ_11_page_numbers_outside_memory_stop_the_device(void **state)
 	}
 }
 
+/* shows: HOST-BAL-07 HOST-REG-21 */
+static void HOST_BAL_07_numbers_that_merge_are_served_in_slices_too(void **state)
+{
+	const uint32_t entries = UINT32_C(1) << 15;
+	const struct vmemdev_buf buf = {DATA_GPA, 4 * entries, 0};
+	struct rig *rig = *state;
+	struct guest_used used;
+	uint32_t turns = 1;
+
+	for (uint32_t i = 0; i < entries; i++)
+		guest_store32(&rig->memory, DATA_GPA + 4 * (uint64_t)i, PLAY_PFN + i % 512);
+	drv_add(rig, INFLATEQ, &buf, 1);
+	drv_kick(rig, INFLATEQ);
+	while (rig_step(rig, 1) == 1)
+		assert_true(++turns < 100000);
+	assert_true(drv_used(rig, INFLATEQ, &used));
+	assert_true(turns >= entries / 256);
+	assert_int_equal(rig->errors, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -348,6 +368,7 @@ int main(void)
 		TEST_RINGS(HOST_BAL_06_numbers_cut_at_any_byte_are_read_whole,
 			   rig_setup_balloon_live),
 		TEST_RINGS(HOST_BAL_07_a_huge_array_is_served_in_slices, rig_setup_balloon_live),
+		TEST_RINGS(HOST_BAL_07_numbers_that_merge_are_served_in_slices_too, rig_setup_balloon_live),
 		TEST_RINGS(HOST_REG_21_a_chain_of_up_to_256_numbers_costs_one_unit,
 			   rig_setup_balloon_live),
 		TEST_RINGS(HOST_VQ_11_page_numbers_outside_memory_stop_the_device,

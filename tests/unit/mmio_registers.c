@@ -375,6 +375,8 @@ static void MMIO_23_QueueNotify_takes_a_queue_index(void **state)
 	}
 	set(rig, REG_QUEUE_NOTIFY, 2);
 	set(rig, REG_QUEUE_NOTIFY, 0xffff);
+	set(rig, REG_QUEUE_NOTIFY, 0x80000002);
+	set(rig, REG_QUEUE_NOTIFY, 0xffffffff);
 	assert_false(vmemdev_device_pending(rig->dev));
 	pages_post(rig, 0, &pfn, 1);
 	vmemdev_mmio_write(&rig->driver.mmio, REG_QUEUE_NOTIFY, 2, 0);
