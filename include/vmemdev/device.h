@@ -236,8 +236,8 @@ bool vmemdev_device_pending(const struct vmemdev_device *dev);
  * @budget, at least 1, bounds it: one unit is a chain, or such a part of it as the
  * device type's header says; it also pays for a look at each descriptor of the chain, at
  * most as many as the queue has entries, and a call looks once at each queue that was
- * kicked. Queues are visited in ascending order, so a guest that
- * keeps a low one full keeps its own higher ones waiting.
+ * kicked. Queues are visited in ascending order, so a guest that keeps a low one full
+ * keeps its own higher ones waiting.
  * returns: 1 if work is left; 0 if not, or if it waits for the host's completion;
  * VMEMDEV_E_STATE inside a callback; VMEMDEV_E_INVAL; the VMEMDEV_E_GUEST_* that
  * stopped the device, also on later calls
@@ -252,8 +252,8 @@ size_t vmemdev_device_save_size(const struct vmemdev_device *dev);
  * status, queues and the state of its type; not its configuration, nor guest memory, nor
  * what the host has set it to do. Between runs, at any time: what was taken from a queue
  * and is not used yet counts as not taken, and is taken again after a load, by which
- * a memory device's host work that was put off (VMEMDEV_LATER) is asked for again; a
- * balloon's counts as failed. @dev goes on unchanged.
+ * a memory or pmem device's host work that was put off (VMEMDEV_LATER) is asked for again; a
+ * balloon's counts as failed where it is not. @dev goes on unchanged.
  * The record is small, little-endian and versioned; later releases read it.
  * returns: 0; VMEMDEV_E_NOSPC if @size is below vmemdev_device_save_size();
  * VMEMDEV_E_INVAL for a NULL; VMEMDEV_E_STATE inside a callback, while host work of a
@@ -269,11 +269,14 @@ int vmemdev_device_save(const struct vmemdev_device *dev, void *dst, size_t size
  * attached if it has one, its guest memory in place. Calls no ops of the device type: what
  * the state asks of the host's memory (plugged blocks) is the host's to bring. Listeners and
  * slots of a memory device come after its load, and are told what is plugged then.
- * A ring that is not in guest memory makes a device that needs a reset: load memory devices
+ * Tokens count from the start again: what the host had put off before the load is not to
+ * be completed on @dev. The guest's last statistics are read again, and come with the time
+ * of that. A ring that is not in guest memory makes a device that needs a reset: load memory devices
  * before others, as rings may lie in their blocks.
  * returns: 0; VMEMDEV_E_INVAL for a NULL; VMEMDEV_E_STATE (not fresh, inside a callback);
- * VMEMDEV_E_RECORD, VMEMDEV_E_VERSION, VMEMDEV_E_MISMATCH, after which @dev must be
- * initialised again
+ * VMEMDEV_E_RECORD, VMEMDEV_E_VERSION, VMEMDEV_E_MISMATCH (of another configuration:
+ * another type, region, block size, host page size, smaller queues, features that are not
+ * offered), after which @dev must be initialised again
  */
 int vmemdev_device_load(struct vmemdev_device *dev, const void *src, size_t len);
 

@@ -41,6 +41,8 @@ struct vmemdev_class {
 	 * will), or the VMEMDEV_E_GUEST_* that stops the device.
 	 */
 	int (*process)(struct vmemdev_device *dev, uint16_t queue, uint32_t *budget);
+	/* Whether process() may leave used entries staged, to be published by a later one. */
+	bool stages;
 	/* Forget what was taken from @queue; its ring is reset afterwards. */
 	void (*queue_reset)(struct vmemdev_device *dev, uint16_t queue);
 	/*
@@ -57,7 +59,7 @@ struct vmemdev_class {
 	/* Most bytes that save() writes; what it writes; and that read again, checked. */
 	size_t (*save_size)(const struct vmemdev_device *dev);
 	void (*save)(const struct vmemdev_device *dev, struct record_out *out);
-	/* Returns 0, VMEMDEV_E_RECORD or VMEMDEV_E_MISMATCH. */
+	/* Returns 0, VMEMDEV_E_RECORD, VMEMDEV_E_MISMATCH, or VMEMDEV_E_STATE: not fresh. */
 	int (*load)(struct vmemdev_device *dev, struct record_in *in);
 	/* Back to power-on, after reset. Returns 0 or an error; NULL: nothing to do. */
 	int (*system_reset)(struct vmemdev_device *dev);

@@ -95,6 +95,7 @@
 #define tracks_save vmemdev_i_tracks_save
 #define tracks_save_size vmemdev_i_tracks_save_size
 #define vq_break vmemdev_i_vq_break
+#define vq_layout_possible vmemdev_i_vq_layout_possible
 #define vq_park vmemdev_i_vq_park
 #define vq_restage vmemdev_i_vq_restage
 #define vq_rewound vmemdev_i_vq_rewound

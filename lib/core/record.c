@@ -27,15 +27,12 @@ static uint8_t *room(struct record_out *out, size_t len)
 
 static const uint8_t *take(struct record_in *in, size_t len)
 {
-	const uint8_t *at = in->at;
-
-	if (in->bad || in->left < len) {
+	if (in->bad || len > in->len || in->done > in->len - len) {
 		in->bad = true;
 		return NULL;
 	}
-	in->at += len;
-	in->left -= len;
-	return at;
+	in->done += len;
+	return in->src + (in->done - len);
 }
 
 void record_put8(struct record_out *out, uint8_t value)
@@ -121,15 +118,15 @@ void record_put_header(void *dst, uint32_t magic, uint32_t len, uint32_t device_
 
 int record_get_header(struct record_in *in, uint32_t magic, uint32_t device_id)
 {
-	size_t whole = in->left;
-	uint16_t major;
+	uint16_t major, minor;
 
 	if (record_get32(in) != magic)
 		return VMEMDEV_E_RECORD;
 	major = record_get16(in);
-	if (major > MAJOR || record_get16(in) > MINOR)
+	minor = record_get16(in);
+	if (major > MAJOR || (major == MAJOR && minor > MINOR))
 		return VMEMDEV_E_VERSION;
-	if (major == 0 || record_get32(in) != whole)
+	if (major == 0 || record_get32(in) != in->len)
 		return VMEMDEV_E_RECORD;
 	if (record_get32(in) != device_id)
 		return in->bad ? VMEMDEV_E_RECORD : VMEMDEV_E_MISMATCH;

@@ -19,8 +19,8 @@ struct record_out {
 };
 
 struct record_in {
-	const uint8_t *at;
-	size_t left;
+	const uint8_t *src;
+	size_t len, done;
 	bool bad;
 };
 

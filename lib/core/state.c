@@ -136,7 +136,7 @@ static int get_common(struct record_in *in, struct vmemdev_device *dev)
 	return 0;
 }
 
-/* Have @vq go on at @state. Returns 0 or VMEMDEV_E_RECORD; its ring may be gone: *fault. */
+/* Have @vq go on at @state. Returns as get_queue(). */
 static int enable(struct vmemdev_device *dev, struct vmemdev_vq *vq,
 		  const struct vmemdev_vq_state *state, uint16_t staged, uint16_t first_flags,
 		  int *fault)
@@ -144,7 +144,11 @@ static int enable(struct vmemdev_device *dev, struct vmemdev_vq *vq,
 	const struct vmemdev_vq_layout layout = vq->layout_;
 	int err;
 
-	if (!(dev->status_ & VMEMDEV_STATUS_FEATURES_OK))
+	if (!(dev->status_ & VMEMDEV_STATUS_FEATURES_OK) || (staged > 0 && !dev->class_->stages))
+		return VMEMDEV_E_RECORD;
+	if (layout.size > vq->size_max_)
+		return VMEMDEV_E_MISMATCH;
+	if (!vq_layout_possible(&layout, dev->accepted_))
 		return VMEMDEV_E_RECORD;
 	if (dev->fault_ != 0) {
 		vq_park(vq, &layout, state, dev->fault_);
@@ -159,7 +163,10 @@ static int enable(struct vmemdev_device *dev, struct vmemdev_vq *vq,
 	return err == 0 && vq_restage(vq, staged, first_flags) ? 0 : VMEMDEV_E_RECORD;
 }
 
-/* As enable(), or VMEMDEV_E_MISMATCH: there is no such queue. */
+/*
+ * Returns 0; VMEMDEV_E_RECORD; VMEMDEV_E_MISMATCH: there is no such queue, or not so large a
+ * one. What the guest is to be told, as its ring is gone, is in *fault.
+ */
 static int get_queue(struct record_in *in, struct vmemdev_device *dev, struct vmemdev_vq *vq,
 		     int *fault)
 {
@@ -194,14 +201,28 @@ static int get_all(struct record_in *in, struct vmemdev_device *dev, int *fault)
 		err = dev->class_->load(dev, in);
 	for (uint16_t i = 0; i < dev->vq_count_ && err == 0; i++)
 		err = get_queue(in, dev, &dev->vqs_[i], fault);
-	if (err == 0 && (in->bad || in->left > 0))
+	if (err == 0 && (in->bad || in->done < in->len))
 		err = VMEMDEV_E_RECORD;
 	return err;
 }
 
+/* A load was refused: nothing is left for the driver to meet. The host is told nothing. */
+static void forget(struct vmemdev_device *dev)
+{
+	for (uint16_t i = 0; i < dev->vq_count_; i++) {
+		if (dev->vqs_[i].size_max_ > 0)
+			vmemdev_vq_reset(&dev->vqs_[i]);
+	}
+	dev->status_ = 0;
+	dev->accepted_ = 0;
+	dev->accepted_bad_ = 0;
+	dev->fault_ = 0;
+	dev->config_held_ = 0;
+}
+
 int vmemdev_device_load(struct vmemdev_device *dev, const void *src, size_t len)
 {
-	struct record_in in = { src, len, false };
+	struct record_in in = { src, len, 0, false };
 	int fault = 0, err;
 
 	if (src == NULL)
@@ -211,7 +232,7 @@ int vmemdev_device_load(struct vmemdev_device *dev, const void *src, size_t len)
 		return VMEMDEV_E_STATE;
 	err = get_all(&in, dev, &fault);
 	if (err != 0) {
-		vmemdev_device_reset(dev);
+		forget(dev);
 		return err;
 	}
 	dev->config_stale_ = 0;

@@ -254,6 +254,23 @@ void vq_rewound(const struct vmemdev_vq *vq, struct vmemdev_vq_state *state)
 	state->used_wrap = vq->used_wrap_;
 }
 
+bool vq_layout_possible(const struct vmemdev_vq_layout *layout, uint64_t features)
+{
+	const uint64_t gpa[3] = { layout->desc, layout->driver, layout->device };
+	bool packed = features & VMEMDEV_F_RING_PACKED;
+	struct vmemdev_vq vq = { .size_ = (uint16_t)layout->size };
+	struct vq_parts parts;
+
+	if (!(packed ? packed_size_ok(layout->size) : split_size_ok(layout->size)))
+		return false;
+	if (packed)
+		packed_parts(&vq, &parts);
+	else
+		split_parts(&vq, &parts);
+	return ((gpa[0] & (parts.align[0] - 1)) | (gpa[1] & (parts.align[1] - 1)) |
+		(gpa[2] & (parts.align[2] - 1))) == 0;
+}
+
 void vq_park(struct vmemdev_vq *vq, const struct vmemdev_vq_layout *layout,
 	     const struct vmemdev_vq_state *state, int err)
 {

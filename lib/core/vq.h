@@ -42,6 +42,9 @@ int vq_break(struct vmemdev_vq *vq, int err);
 /* The positions at which everything used so far is done, and nothing else was taken. */
 void vq_rewound(const struct vmemdev_vq *vq, struct vmemdev_vq_state *state);
 
+/* Whether a ring of these features may be laid out so, wherever guest memory is. */
+bool vq_layout_possible(const struct vmemdev_vq_layout *layout, uint64_t features);
+
 /*
  * Enable without a ring: @err has broken it, and only a reset can follow. The positions are
  * nobody's to use, but are kept.

@@ -237,6 +237,7 @@ static const struct vmemdev_class class = {
 	.features_ok = features_ok,
 	.start = start,
 	.process = process,
+	.stages = true,
 	.queue_reset = queue_reset,
 	.queue_stop = queue_stop,
 	.reset = reset,

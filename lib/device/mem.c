@@ -41,9 +41,9 @@ struct request {
 /* How far the guest may reach while @requested is asked of it: AMB-18 in our rulings. */
 static uint64_t usable_for(const struct vmemdev_mem *m, uint64_t requested)
 {
-	if (m->slack_ >= m->region_size_ - requested)
-		return m->region_size_;
-	return requested + m->slack_;
+	uint64_t reach = requested + m->slack_; /* init has bounded both */
+
+	return reach < m->region_size_ ? reach : m->region_size_;
 }
 
 /* 5.15.6.3.2: aligned, not empty, inside the usable region, without overflow. */

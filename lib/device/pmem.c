@@ -253,6 +253,8 @@ static int load(struct vmemdev_device *dev, struct record_in *in)
 	uint64_t addr = record_get64(in), size = record_get64(in);
 	uint32_t owed = record_get_upto(in, 1);
 
+	if (p->waiting_ || p->owed_)
+		return VMEMDEV_E_STATE;
 	if (in->bad)
 		return VMEMDEV_E_RECORD;
 	if (addr != p->addr_ || size != p->size_)

@@ -396,7 +396,7 @@ int vmemdev_mmio_save(const struct vmemdev_mmio *mmio, void *dst, size_t size)
 
 int vmemdev_mmio_load(struct vmemdev_mmio *mmio, const void *src, size_t len)
 {
-	struct record_in in = { src, len, false };
+	struct record_in in = { src, len, 0, false };
 	struct vmemdev_mmio loaded = *mmio;
 	int err;
 
@@ -411,7 +411,7 @@ int vmemdev_mmio_load(struct vmemdev_mmio *mmio, const void *src, size_t len)
 	loaded.shm_sel_ = record_get32(&in);
 	/* The device's load may have found that it needs a reset, and said so. */
 	loaded.interrupts_ |= record_get_upto(&in, INTERRUPT_QUEUE | INTERRUPT_CONFIG);
-	if (in.bad || in.left > 0)
+	if (in.bad || in.done < in.len)
 		return VMEMDEV_E_RECORD;
 	*mmio = loaded;
 	if (mmio->interrupts_ != 0)

@@ -2,7 +2,9 @@
 /*
  * The flusher: with a device in front of it, and by its ops alone. What fdatasync() says is
  * the kernel's own word: a descriptor opened with O_PATH, put in the place of the flusher's,
- * makes it fail until the file is put back. That data outlives the machine is not seen here.
+ * makes it fail until the file is put back. Where the kernel cannot be had to say something, or
+ * to say it at the right time, its calls are led through this file (meson.build). That data
+ * outlives the machine is not seen here.
  */
 #include "linux/support.h"
 
@@ -12,10 +14,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SIZE (2 * MIB)
@@ -27,6 +31,60 @@ struct flush_rig {
 	int path_fd;
 	int inside; /* the flusher's own descriptor of it */
 };
+
+/* Of the calls that are led through here: what was seen, and what is played. */
+static struct {
+	uint32_t syncs;       /* atomic: fdatasync() calls */
+	int last;             /* the descriptor of the last one */
+	uint32_t interrupted; /* so many of them are not made: EINTR */
+	mode_t kind;          /* what fstat() says that files are, if not 0 */
+	bool gated;           /* strerror() waits */
+	sem_t came, go;
+} played;
+
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+int __wrap_fstat(int fd, struct stat *status);
+int __wrap_fstat64(int fd, struct stat *status);
+char *__real_strerror(int code);
+char *__wrap_strerror(int code);
+
+int __wrap_fdatasync(int fd)
+{
+	played.last = fd;
+	__atomic_add_fetch(&played.syncs, 1, __ATOMIC_RELEASE);
+	if (played.interrupted > 0) {
+		played.interrupted--;
+		errno = EINTR;
+		return -1;
+	}
+	return __real_fdatasync(fd);
+}
+
+int __wrap_fstat(int fd, struct stat *status)
+{
+	int failed = fstatat(fd, "", status, AT_EMPTY_PATH);
+
+	if (failed == 0 && played.kind != 0)
+		status->st_mode = (status->st_mode & ~(mode_t)S_IFMT) | played.kind;
+	return failed;
+}
+
+/* What some libraries call it where files may be large. */
+int __wrap_fstat64(int fd, struct stat *status)
+{
+	return __wrap_fstat(fd, status);
+}
+
+char *__wrap_strerror(int code)
+{
+	if (played.gated) {
+		sem_post(&played.came);
+		while (sem_wait(&played.go) != 0)
+			;
+	}
+	return __real_strerror(code);
+}
 
 static bool same_file(int a, int b)
 {
@@ -42,6 +100,7 @@ static int setup(void **state)
 	char name[32];
 
 	assert_non_null(rig);
+	memset(&played, 0, sizeof(played));
 	rig->fd = scratch_file(SIZE);
 	snprintf(name, sizeof(name), "/proc/self/fd/%d", rig->fd);
 	assert_int_equal(vmemdev_linux_flusher_init(&rig->flusher, sizeof(rig->flusher), rig->fd),
@@ -146,6 +205,68 @@ static void PMEM_09_a_failure_belongs_to_its_flush_alone(void **state)
 	}
 }
 
+/* Asked for once by each flush, of the file, and answered before the flush has ended. */
+/* shows: PMEM-06 */
+static void PMEM_06_the_kernel_is_asked_to_sync_the_file(void **state)
+{
+	struct flush_rig *rig = *state;
+
+	for (uint32_t i = 1; i < 20; i++) {
+		assert_flushes(rig, i, 0);
+		assert_int_equal(__atomic_load_n(&played.syncs, __ATOMIC_ACQUIRE), i);
+		assert_int_equal(played.last, rig->inside);
+	}
+}
+
+/* A signal's interruption is no failure, and no success. */
+/* shows: PMEM-09 */
+static void PMEM_09_what_was_interrupted_is_asked_again(void **state)
+{
+	struct flush_rig *rig = *state;
+	struct vmemdev_linux_error error;
+
+	for (uint32_t times = 1; times < 5; times++) {
+		played.syncs = 0;
+		played.interrupted = times;
+		assert_flushes(rig, times, 0);
+		assert_int_equal(__atomic_load_n(&played.syncs, __ATOMIC_ACQUIRE), times + 1);
+		vmemdev_linux_flusher_last_error(&rig->flusher, &error);
+		assert_int_equal(error.code, 0);
+	}
+	make_it(rig, true);
+	played.interrupted = 1;
+	assert_flushes(rig, 9, VMEMDEV_E_HOST);
+}
+
+/* Half a reason is none: the worker is held while it writes it down. */
+static void no_reason_is_told_while_a_flush_goes_on(void **state)
+{
+	struct flush_rig *rig = *state;
+	struct vmemdev_linux_error error;
+	struct timespec until;
+	int result = 1;
+
+	assert_int_equal(sem_init(&played.came, 0, 0), 0);
+	assert_int_equal(sem_init(&played.go, 0, 0), 0);
+	played.gated = true;
+	make_it(rig, true);
+	assert_int_equal(start(rig, 1), VMEMDEV_LATER);
+	assert_int_equal(clock_gettime(CLOCK_REALTIME, &until), 0);
+	until.tv_sec += 60;
+	if (sem_timedwait(&played.came, &until) != 0)
+		fail_msg("no flush has failed for a minute");
+	memset(&error, 0x5a, sizeof(error));
+	vmemdev_linux_flusher_last_error(&rig->flusher, &error);
+	sem_post(&played.go);
+	assert_int_equal(error.code, 0);
+	assert_string_equal(error.text, "");
+	assert_true(take(rig, &result) == 1);
+	assert_int_equal(result, VMEMDEV_E_HOST);
+	vmemdev_linux_flusher_last_error(&rig->flusher, &error);
+	assert_int_equal(error.code, EBADF);
+	played.gated = false;
+}
+
 /* A second flush cannot be served by the first one, which began before it was asked for. */
 /* shows: PMEM-07 */
 static void PMEM_07_one_flush_at_a_time(void **state)
@@ -204,6 +325,46 @@ static void what_cannot_be_flushed_is_refused_by_name(void **state)
 	close(full);
 	close(pair[0]);
 	close(pair[1]);
+}
+
+static void a_block_device_will_do_and_no_other_kind(void **state)
+{
+	static const mode_t others[] = {S_IFCHR, S_IFDIR, S_IFIFO, S_IFSOCK, S_IFLNK};
+	struct flush_rig *rig = *state;
+
+	vmemdev_linux_flusher_finish(&rig->flusher);
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		played.kind = others[i];
+		assert_refused(rig->fd, "regular file");
+	}
+	played.kind = S_IFBLK;
+	assert_int_equal(vmemdev_linux_flusher_init(&rig->flusher, sizeof(rig->flusher), rig->fd),
+			 0);
+	played.kind = 0;
+	assert_flushes(rig, 1, 0);
+}
+
+/* Programs that the host starts get none of the three. */
+static void no_descriptor_is_handed_on(void **state)
+{
+	struct flush_rig *rig = *state;
+	bool open_before[1024];
+	int made = 0;
+
+	vmemdev_linux_flusher_finish(&rig->flusher);
+	for (int fd = 0; fd < 1024; fd++)
+		open_before[fd] = fcntl(fd, F_GETFD) >= 0;
+	assert_int_equal(vmemdev_linux_flusher_init(&rig->flusher, sizeof(rig->flusher), rig->fd),
+			 0);
+	for (int fd = 0; fd < 1024; fd++) {
+		int flags = fcntl(fd, F_GETFD);
+
+		if (flags < 0 || open_before[fd])
+			continue;
+		assert_int_equal(flags & FD_CLOEXEC, FD_CLOEXEC);
+		made++;
+	}
+	assert_int_equal(made, 3);
 }
 
 static void wrong_arguments_change_nothing(void **state)
@@ -401,9 +562,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST_FLUSH(flushes_end_once_each_with_their_token),
 		TEST_FLUSH(PMEM_09_a_failure_belongs_to_its_flush_alone),
+		TEST_FLUSH(PMEM_06_the_kernel_is_asked_to_sync_the_file),
+		TEST_FLUSH(PMEM_09_what_was_interrupted_is_asked_again),
+		TEST_FLUSH(no_reason_is_told_while_a_flush_goes_on),
 		TEST_FLUSH(PMEM_07_one_flush_at_a_time),
 		TEST_FLUSH(finish_waits_for_the_flush),
 		cmocka_unit_test(what_cannot_be_flushed_is_refused_by_name),
+		TEST_FLUSH(a_block_device_will_do_and_no_other_kind),
+		TEST_FLUSH(no_descriptor_is_handed_on),
 		TEST_FLUSH(wrong_arguments_change_nothing),
 		cmocka_unit_test(an_init_that_fails_leaves_nothing_behind),
 		TEST_FLUSH(a_read_only_file_will_do),

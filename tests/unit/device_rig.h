@@ -198,7 +198,7 @@ void put16(void *at, uint16_t value);
 void put32(void *at, uint32_t value);
 void put64(void *at, uint64_t value);
 
-/* Post page numbers, without a kick; the same, kicked, run and used. Up to 256. */
+/* Post page numbers, without a kick; the same, kicked, run and used. */
 int pages_post(struct rig *rig, uint16_t queue, const uint32_t *pfns, uint32_t count);
 void pages_send(struct rig *rig, uint16_t queue, const uint32_t *pfns, uint32_t count);
 /* Post one buffer of device-writable elements, hints or reports, without a kick. */

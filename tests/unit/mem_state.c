@@ -361,6 +361,27 @@ static void MEM_PLUG_08_another_request_is_not_admitted(void **state)
 	}
 }
 
+/* Nor is a plug where the record says that an unplug of these blocks waited. */
+/* shows: MEM-PLUG-08 HOST-MEM-04 */
+static void MEM_PLUG_08_an_unplug_that_waits_admits_no_plug(void **state)
+{
+	struct rig *rig = *state;
+	struct record record;
+
+	rig->host.answer = VMEMDEV_LATER;
+	post(rig, 0, GUEST_MEM_PLUG, BLOCK(10), 6);
+	assert_int_equal(rig_run(rig), 0);
+	mem_want(rig, 0);
+	rig_save(rig, &record);
+	record_set(&record, REC_WAITS_TYPE, 4, GUEST_MEM_UNPLUG);
+	rig_fresh_mem(rig, NULL);
+	assert_int_equal(rig_load(rig, &record), 0);
+	host_forget(rig);
+	assert_int_equal(rig_run(rig), 0);
+	assert_int_equal(rig->host.count, 0);
+	assert_int_equal(request_take(rig, 0).type, GUEST_MEM_NACK);
+}
+
 /* It was the old driver's request: a new one has no claim. */
 /* shows: RST-03 */
 static void RST_03_a_reset_ends_that_admission(void **state)
@@ -487,6 +508,74 @@ static void a_device_with_listeners_is_not_fresh(void **state)
 static void fresh(struct rig *rig)
 {
 	rig_fresh_mem(rig, NULL);
+}
+
+/* Blocks that are plugged would be lost to the host. */
+/* shows: RST-03 */
+static void RST_03_a_device_with_plugged_blocks_is_not_fresh(void **state)
+{
+	struct rig *rig = *state;
+	struct record record;
+
+	drv_reset(rig);
+	rig_save(rig, &record);
+	assert_int_equal(rig_load(rig, &record), VMEMDEV_E_STATE);
+	assert_int_equal(rig->host.count, 0);
+	check_possible(rig);
+	assert_true(mem_sizes(rig).plugged == 14 * MEM_BLOCK);
+	assert_true(mem_has_block(rig, 3) && mem_has_block(rig, 69));
+	/* without them it is */
+	rig->window = true;
+	assert_int_equal(vmemdev_device_system_reset(rig->dev), 0);
+	rig->window = false;
+	host_forget(rig);
+	assert_int_equal(rig_load(rig, &record), 0);
+	assert_int_equal(rig->host.count, 0);
+	assert_true(mem_sizes(rig).plugged == 14 * MEM_BLOCK);
+}
+
+/* A device whose host is at work cannot become another one. */
+/* shows: RST-03 */
+static void RST_03_nothing_is_loaded_while_the_host_works(void **state)
+{
+	struct rig *rig = *state;
+	struct record good;
+
+	rig_fresh_mem(rig, NULL);
+	rig_save(rig, &good);
+	drv_start(rig, 0);
+	mem_want(rig, 4 * MEM_BLOCK);
+	rig->host.answer = VMEMDEV_LATER;
+	post(rig, 0, GUEST_MEM_PLUG, BLOCK(0), 2);
+	assert_int_equal(rig_run(rig), 0);
+	drv_reset(rig);
+	assert_true(mem_sizes(rig).plugged == 0);
+	assert_int_equal(rig_load(rig, &good), VMEMDEV_E_STATE);
+	assert_int_equal(rig_complete(rig, rig->host.token, 0), 0);
+	assert_true(mem_sizes(rig).plugged == 2 * MEM_BLOCK);
+}
+
+/* Inside a callback nothing is loaded, nor looked at, also where no driver runs. */
+static void load_nonsense(struct rig *rig, const struct host_call *call)
+{
+	static const uint8_t nonsense[64];
+
+	(void)call;
+	assert_int_equal(vmemdev_device_status(rig->dev), 0);
+	assert_int_equal(vmemdev_device_load(rig->dev, nonsense, sizeof(nonsense)),
+			 VMEMDEV_E_STATE);
+}
+
+static void nothing_is_loaded_inside_a_system_reset(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->host.hook = load_nonsense;
+	rig->window = true;
+	assert_int_equal(vmemdev_device_system_reset(rig->dev), 0);
+	rig->window = false;
+	assert_true(rig->host.count > 0);
+	assert_true(mem_sizes(rig).plugged == 0);
 }
 
 /* Nobody would ask for it again; when it has ended, there is something to be saved. */
@@ -886,6 +975,40 @@ static void HOST_MEM_06_rings_in_plugged_blocks_are_there_after_a_load(void **st
 	assert_int_equal(vmemdev_guest_set_regions(&rig->memory.guest, rig->memory.regions, 1), 0);
 }
 
+/* Blocks that a load takes away may hold the ring of another device. */
+/* shows: HOST-MEM-06 HOST-REG-14 */
+static void HOST_MEM_06_a_load_takes_a_block_away_under_a_ring(void **state)
+{
+	static const struct guest_region regions[] = {
+		{.gpa = RAM_GPA, .len = RAM_SIZE}, {.gpa = MEM_GPA, .len = MEM_REGION}};
+	struct rig *rig = rig_bare_regions(*state, regions, 2);
+	const struct guest_queue_config config = {.features = rig->ring_features, .size = 4};
+	struct vmemdev_chain chain;
+	struct vmemdev_region table[2];
+	struct record record;
+	struct guest_queue other;
+	struct vmemdev_vq vq;
+
+	*state = rig;
+	rig_make_mem(rig, NULL);
+	rig_save(rig, &record);
+	table[0] = rig->memory.regions[0];
+	vmemdev_mem_region(&rig->mem, rig->memory.regions[1].host, &table[1]);
+	assert_int_equal(vmemdev_guest_set_regions(&rig->memory.guest, table, 2), 0);
+	drv_start(rig, 0);
+	mem_want(rig, 8 * MEM_BLOCK);
+	mem_expect(rig, GUEST_MEM_PLUG, BLOCK(0), 1, GUEST_MEM_ACK);
+	guest_place_in(&rig->memory, 1);
+	guest_queue_open(&other, &rig->memory, &config);
+	assert_int_equal(vmemdev_vq_init(&vq, sizeof(vq), &rig->memory.guest, 4), 0);
+	assert_int_equal(vmemdev_vq_enable(&vq, &other.layout, rig->ring_features), 0);
+	assert_int_equal(vmemdev_vq_pop(&vq, &chain), 0);
+	rig_fresh_mem(rig, NULL);
+	assert_int_equal(rig_load(rig, &record), 0);
+	assert_int_equal(vmemdev_vq_pop(&vq, &chain), VMEMDEV_E_GUEST_RING);
+	guest_queue_close(&other);
+}
+
 /* A large region in a small record: runs cost bytes, blocks do not. */
 #define TIB (UINT64_C(1) << 40)
 
@@ -982,11 +1105,15 @@ int main(void)
 			  rig_setup_mem),
 		TEST_ONCE(MEM_PLUG_04_an_overlong_request_that_waits_is_refused, setup_state),
 		TEST_RINGS(MEM_PLUG_08_another_request_is_not_admitted, setup_state),
+		TEST_RINGS(MEM_PLUG_08_an_unplug_that_waits_admits_no_plug, setup_state),
 		TEST_RINGS(RST_03_a_reset_ends_that_admission, setup_state),
 		TEST_RINGS(the_saved_device_goes_on_unchanged, setup_state),
 		TEST_RINGS(work_that_was_reset_away_cannot_be_saved, setup_state),
 		TEST_RINGS(what_cannot_be_is_refused_by_name, setup_state),
 		TEST_ONCE(a_device_with_listeners_is_not_fresh, setup_state),
+		TEST_RINGS(RST_03_a_device_with_plugged_blocks_is_not_fresh, setup_state),
+		TEST_RINGS(RST_03_nothing_is_loaded_while_the_host_works, setup_state),
+		TEST_ONCE(nothing_is_loaded_inside_a_system_reset, setup_state),
 		TEST_RINGS(damaged_fields_have_their_names, setup_state),
 		TEST_RINGS(STAT_01_no_driver_runs_without_its_features, setup_state),
 		TEST_ONCE(a_bitmap_has_its_form, setup_state),
@@ -998,6 +1125,7 @@ int main(void)
 		TEST_RINGS(each_cut_and_each_excess_is_refused, setup_state),
 		TEST_RINGS(HOST_REG_14_a_ring_that_is_gone_needs_a_reset, setup_way),
 		TEST_RINGS(HOST_MEM_06_rings_in_plugged_blocks_are_there_after_a_load, setup_way),
+		TEST_RINGS(HOST_MEM_06_a_load_takes_a_block_away_under_a_ring, setup_way),
 		TEST_RINGS(a_record_of_1_TiB_is_small, setup_way),
 		TEST_RINGS(the_worst_bitmap_fits, setup_state),
 	};

@@ -127,6 +127,22 @@ static void what_cannot_be_loaded_is_named_and_changes_nothing(void **state)
 	assert_memory_equal(now, good, SIZE);
 }
 
+static void registers_with_something_behind(void **state)
+{
+	struct rig *rig = *state;
+	struct vmemdev_mmio *mmio = &rig->driver.mmio;
+	struct record record = {.len = SIZE};
+
+	save(rig, record.bytes);
+	assert_int_equal(vmemdev_mmio_load(mmio, record.bytes, record.len), 0);
+	record.len = SIZE + 4;
+	record_set(&record, REC_LEN, 4, record.len);
+	assert_int_equal(vmemdev_mmio_load(mmio, record.bytes, record.len), VMEMDEV_E_RECORD);
+	record.len = SIZE - 4;
+	record_set(&record, REC_LEN, 4, record.len);
+	assert_int_equal(vmemdev_mmio_load(mmio, record.bytes, record.len), VMEMDEV_E_RECORD);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -136,6 +152,7 @@ int main(void)
 		TEST_MMIO(no_interrupt_comes_where_none_waits, rig_setup_balloon_live),
 		TEST_MMIO(what_cannot_be_loaded_is_named_and_changes_nothing,
 			  rig_setup_balloon_live),
+		TEST_MMIO(registers_with_something_behind, rig_setup_balloon),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

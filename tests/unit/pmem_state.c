@@ -298,6 +298,33 @@ static void random_damage_makes_no_impossible_device(void **state)
 	assert_true(loaded > 100);
 }
 
+/* A flush that failed, or may fail yet, is not forgotten for a record. */
+/* shows: PMEM-09 */
+static void PMEM_09_a_device_that_owes_a_failure_is_not_fresh(void **state)
+{
+	struct rig *rig = *state;
+	struct record record;
+
+	drv_reset(rig);
+	rig_save(rig, &record);
+	drv_start(rig, 0);
+	flush_post(rig, 0);
+	run(rig);
+	drv_reset(rig);
+	/* the flush goes on; it has failed */
+	assert_int_equal(rig_load(rig, &record), VMEMDEV_E_STATE);
+	assert_int_equal(rig_complete(rig, rig->host.token, VMEMDEV_E_HOST), 0);
+	assert_int_equal(rig_load(rig, &record), VMEMDEV_E_STATE);
+	rig->host.answer = 0;
+	drv_start(rig, 0);
+	assert_int_equal(flush_send(rig), FLUSH_FAILED);
+	/* and was told */
+	drv_reset(rig);
+	assert_int_equal(rig_load(rig, &record), 0);
+	drv_start(rig, 0);
+	assert_int_equal(flush_send(rig), FLUSH_OK);
+}
+
 static int setup_way(void **state)
 {
 	(void)state;
@@ -314,6 +341,7 @@ int main(void)
 		TEST_RINGS(a_flush_that_was_reset_away_cannot_be_saved, setup_later),
 		TEST_BUSES(STAT_08_a_flush_of_a_device_that_FAILED_cannot_be_saved, setup_later),
 		TEST_ALL(PMEM_03_what_was_negotiated_is_kept, setup_way),
+		TEST_RINGS(PMEM_09_a_device_that_owes_a_failure_is_not_fresh, setup_later),
 		TEST_RINGS(damaged_fields_have_their_names, rig_setup_pmem_live),
 		TEST_RINGS(random_damage_makes_no_impossible_device, setup_later),
 	};
