@@ -23,6 +23,7 @@ struct command {
 	struct json_object *(*run)(struct request *request); /* the answer; under the lock */
 	const char *keys[KEYS_MAX];  /* of its request, beside "cmd" */
 	bool wants_sizes; /* measured before, without the lock: it takes long */
+	bool changes;     /* the machine's state, of which a record may have been sent */
 };
 
 /* answers.c */

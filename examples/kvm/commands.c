@@ -129,21 +129,21 @@ static struct json_object *quit(struct request *request)
 }
 
 static const struct command commands[] = {
-	{"set-balloon", set_balloon, {"size"}, false},
-	{"set-requested", set_requested, {"id", "size"}, false},
-	{"resize", mem_resize, {"id", "size", "stall", "timeout"}, false},
-	{"resize-cancel", mem_resize_cancel, {"id"}, false},
-	{"stats", balloon_stats, {NULL}, false},
-	{"poll-stats", balloon_poll_stats, {NULL}, false},
-	{"stats-period", balloon_stats_period, {"seconds"}, false},
-	{"hint", balloon_hint_step, {"step"}, false},
-	{"inhibit", balloon_inhibit, {NULL}, false},
-	{"uninhibit", balloon_uninhibit, {NULL}, false},
-	{"snapshot", snapshot, {"file", "then"}, false},
-	{"takeover", takeover, {NULL}, false},
-	{"info", info, {NULL}, true},
-	{"events", events, {NULL}, false},
-	{"quit", quit, {NULL}, false},
+	{"set-balloon", set_balloon, {"size"}, false, true},
+	{"set-requested", set_requested, {"id", "size"}, false, true},
+	{"resize", mem_resize, {"id", "size", "stall", "timeout"}, false, true},
+	{"resize-cancel", mem_resize_cancel, {"id"}, false, true},
+	{"stats", balloon_stats, {NULL}, false, false},
+	{"poll-stats", balloon_poll_stats, {NULL}, false, true},
+	{"stats-period", balloon_stats_period, {"seconds"}, false, true},
+	{"hint", balloon_hint_step, {"step"}, false, true},
+	{"inhibit", balloon_inhibit, {NULL}, false, true},
+	{"uninhibit", balloon_uninhibit, {NULL}, false, true},
+	{"snapshot", snapshot, {"file", "then"}, false, false},
+	{"takeover", takeover, {NULL}, false, false},
+	{"info", info, {NULL}, true, false},
+	{"events", events, {NULL}, false, false},
+	{"quit", quit, {NULL}, false, false},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

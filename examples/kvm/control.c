@@ -32,6 +32,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -80,7 +81,10 @@ static void answer_client(struct client *client, const struct command *command,
 			  struct request *request, struct json_object *answer)
 {
 	pthread_mutex_lock(&client->vmm->lock);
-	if (command)
+	if (command && command->changes && client->vmm->update.stopped)
+		answer = answer_error("a live update is going on, and nothing can change now: try "
+				      "again, there or here, when that is over");
+	else if (command)
 		answer = command->run(request);
 	send_line(client, answer);
 	pthread_mutex_unlock(&client->vmm->lock);
@@ -304,7 +308,7 @@ int control_create(struct vmm *vmm)
 	const char *path = vmm->options.control;
 	int fd;
 
-	if (!path)
+	if (!path || control->listener.fd > 0)
 		return 0;
 	if (strlen(path) >= sizeof(address.sun_path))
 		return fail("--control %s: expected a path of at most %zu characters", path,
@@ -320,6 +324,31 @@ int control_create(struct vmm *vmm)
 	if (listen(fd, CLIENTS_MAX) || loop_add(vmm, &control->listener))
 		return fail("--control %s: listening: %s", path, strerror(errno));
 	return 0;
+}
+
+/* Whether a socket can be made in the directory of @path. 0, or -1 having said why not. */
+static int check_directory(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *directory = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	int err = !directory || access(directory, W_OK | X_OK) ?
+		  fail("--control %s: %s: expected a path where a socket can be made", path,
+		       strerror(errno)) : 0;
+
+	free(directory);
+	return err;
+}
+
+/* The name that the other toyvmm's socket still has is free as soon as that has let go. */
+int control_prepare(struct vmm *vmm)
+{
+	const char *path = vmm->options.control;
+	struct stat theirs, ours;
+
+	if (path && !stat(path, &ours) && !stat(vmm->options.takeover, &theirs) &&
+	    ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino)
+		return check_directory(path);
+	return control_create(vmm);
 }
 
 void control_close(struct vmm *vmm)

@@ -5,6 +5,11 @@
  * takes them back without a word when it is short of memory. So KVM notes what is written from
  * before the round's start on, and a page that was hinted and written counts as written, in
  * whatever order that came about. This is for the RAM alone.
+ *
+ * KVM notes what vCPUs write, and not what our devices write to rings and to buffers. That misses
+ * nothing as long as the guest has written to such a page itself, to put it to use, as Linux does.
+ * A VMM whose devices write whole pages that the guest has not touched, such as a disk, has to note
+ * these, too.
  */
 #include <stdlib.h>
 

@@ -128,7 +128,11 @@ static void loop(struct vmm *vmm)
 	}
 }
 
-/* A guest that comes from elsewhere. One that was taken over is not given back from here on. */
+/*
+ * A guest that comes from elsewhere. In a live update it is the other process's until
+ * update_commit() has succeeded, which is why all that can fail comes before; after that it is not
+ * given back, and what fails still is told.
+ */
 static int go_on(struct vmm *vmm, struct watch *signals, struct record *record)
 {
 	bool taken = vmm->options.takeover;
@@ -143,6 +147,8 @@ static int go_on(struct vmm *vmm, struct watch *signals, struct record *record)
 	loop_wake(vmm); /* all queues are to be looked at */
 	if (taken)
 		update_went_on(vmm, record);
+	else
+		snapshot_went_on(vmm, record);
 	if (taken && control_create(vmm))
 		fail("there is no control socket; the guest goes on");
 	return 0;
@@ -162,6 +168,8 @@ static int create(struct vmm *vmm, struct watch *signals)
 	if (options_continue(&vmm->options)) {
 		err = go_on(vmm, signals, &record);
 		record_free(&record);
+		if (err && vmm->options.restore)
+			fail("--restore %s: the guest does not go on", vmm->options.restore);
 		return err;
 	}
 	if (boot_load(vmm) || acpi_write(vmm) || watch_signals(vmm, signals) ||

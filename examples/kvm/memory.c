@@ -116,6 +116,28 @@ static int add_device(struct vmm *vmm, struct mem_option *option,
 	return add_ram(vmm, what, config);
 }
 
+/* A file is no part of the record: whether it is the guest's is seen here, or never. */
+static int check_same_file(const struct vmm *vmm, const struct pmem_option *option, int fd)
+{
+	const struct taken_memory *memory = vmm->taken;
+	struct stat theirs, ours;
+
+	while (memory < vmm->taken + vmm->taken_count && memory->gpa != option->addr)
+		memory++;
+	if (memory == vmm->taken + vmm->taken_count)
+		return fail("--pmem: %s: path=%s: the other toyvmm has nothing at 0x%" PRIx64
+			    ": expected the options that it was started with", option->id,
+			    option->path, option->addr);
+	if (fstat(memory->fd, &theirs) || fstat(fd, &ours))
+		return fail("--pmem: %s: path=%s: %s", option->id, option->path, strerror(errno));
+	if (theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino &&
+	    memory->size == option->size)
+		return 0;
+	return fail("--pmem: %s: path=%s: is another file than the other toyvmm has at 0x%" PRIx64
+		    ": expected the very file that the guest has there", option->id, option->path,
+		    option->addr);
+}
+
 int memory_add_file(struct vmm *vmm, struct pmem_option *option, int fd)
 {
 	struct vmemdev_linux_ram_config config = {
@@ -134,6 +156,8 @@ int memory_add_file(struct vmm *vmm, struct pmem_option *option, int fd)
 		option->addr = round_up(memory_top(vmm), MEM_ALIGN);
 	config.gpa = option->addr;
 	snprintf(what, sizeof(what), "--pmem: %s", option->id);
+	if (vmm->options.takeover && check_same_file(vmm, option, fd))
+		return -1;
 	if (check_end(vmm, what, option->addr, option->size))
 		return -1;
 	return add_ram(vmm, what, &config);
@@ -506,6 +530,33 @@ int memory_clear(struct vmm *vmm)
 	if (vmemdev_linux_discard(&vmm->memory, ram, vmm->high_ram ? 2 : 1)) {
 		vmemdev_linux_last_error(&vmm->memory, &error);
 		return fail("clearing the RAM: %s", error.text);
+	}
+	return 0;
+}
+
+/* returns: 0, or -1 and errno */
+static int empty_file(const struct vmemdev_linux_ram *ram)
+{
+	struct stat st;
+
+	if (!fallocate(ram->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		       (off_t)ram->file_offset, (off_t)ram->size))
+		return 0;
+	/* A file system without holes. All of the file is guest memory. */
+	if (errno != EOPNOTSUPP || fstat(ram->fd, &st) || ftruncate(ram->fd, 0))
+		return -1;
+	return ftruncate(ram->fd, st.st_size);
+}
+
+int memory_empty_files(struct vmm *vmm)
+{
+	const struct vmemdev_linux_ram *ram;
+
+	for (uint32_t i = 0; (ram = vmemdev_linux_ram_at(&vmm->memory, i)); i++) {
+		if (!ram->keep && ram->backing == VMEMDEV_LINUX_FILE && empty_file(ram))
+			return fail("--memory: path=%s: making it empty: %s: expected the name of a "
+				    "new file, or of one that can be cut", vmm->options.memory.path,
+				    strerror(errno));
 	}
 	return 0;
 }

@@ -343,6 +343,7 @@ struct json_object *pmem_info(const struct slot *slot)
 	answer_add(info, "refused", counts.refused);
 	answer_add(info, "host_calls", counts.host_calls);
 	answer_add(info, "host_failures", counts.host_failures);
+	answer_add_flag(info, "flushing", slot->pmem.flushing);
 	answer_add(info, "dropped_writes", slot->pmem.dropped);
 	return info;
 }

@@ -109,8 +109,8 @@ int record_check(const struct record *record)
 	while ((more = next_part(record, &at, &part)) > 0) {
 		if (part.kind < PART_CONFIG || part.kind >= PART_KINDS)
 			return fail("record: at byte %zu is a part of kind %" PRIu32 ": expected 1 "
-				    "to %d: it is damaged, or from a later toyvmm", start,
-				    part.kind, PART_KINDS - 1);
+				    "to %d: it is damaged, or from a later toyvmm",
+				    record->file_offset + start, part.kind, PART_KINDS - 1);
 		if (record_find(record, part.kind, part.index, &other) && other.bytes != part.bytes)
 			return fail("record: %s, number %" PRIu32 ", is there twice: it is damaged",
 				    names[part.kind], part.index);
@@ -118,8 +118,9 @@ int record_check(const struct record *record)
 			return fail("record: more than %d parts: it is damaged", PARTS_MAX);
 		start = at;
 	}
-	return more ? fail("record: the part at byte %zu of %zu is longer than what is left: it is "
-			   "damaged", start, record->len) : 0;
+	return more ? fail("record: the part at byte %zu is longer than what is left up to byte "
+			   "%zu: it is damaged", record->file_offset + start,
+			   record->file_offset + record->len) : 0;
 }
 
 bool record_find(const struct record *record, uint32_t kind, uint32_t index, struct part *part)

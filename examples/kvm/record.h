@@ -42,6 +42,7 @@ struct record {
 	uint8_t *bytes;
 	size_t len, room;
 	bool failed; /* there was no memory for a part */
+	size_t file_offset; /* where it begins in the file that it was read from */
 };
 
 struct part {
@@ -59,7 +60,10 @@ void *record_add(struct record *record, uint32_t kind, uint32_t index, size_t le
 /* The part that was added last is but @len bytes long. */
 void record_shorten(struct record *record, size_t added, size_t len);
 
-/* Whether it is made of whole parts, known ones, and none twice. 0, or -1 having said what is wrong. */
+/*
+ * Whether it is made of whole parts, of known kinds, and none twice. A part that nobody asks for,
+ * such as of a vCPU that there is not, is its readers' matter. 0, or -1 having said what is wrong.
+ */
 int record_check(const struct record *record);
 
 /* returns: whether there is such a part */

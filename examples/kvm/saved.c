@@ -23,7 +23,10 @@
 #define SAVE_TRIES 100
 #define RUN_BUDGET 64
 
-/* What the host is about to do with a device. What the type does not have is 0. */
+/*
+ * What the host is about to do with a device. What the type does not have is 0. It grows at its
+ * end: a longer one is from a later toyvmm.
+ */
 struct saved_host {
 	uint64_t guest_errors;
 	uint64_t stats_period, inhibited, hinted;            /* the balloon */
@@ -33,24 +36,54 @@ struct saved_host {
 
 /* ---- the configuration: what the guest sees of it ---- */
 
+/* Words that --OPTION takes, so that a difference can be told by them. */
 static size_t device_text(char *text, size_t room, const struct device_option *device)
 {
-	return (size_t)snprintf(text, room, " features on=0x%" PRIx64 " off=0x%" PRIx64
-				" queue-size=%u\n", device->features_on, device->features_off,
-				device->queue_size);
+	static const struct {
+		const char *name;
+		uint64_t bit;
+	} features[] = {
+		{"packed", VMEMDEV_F_RING_PACKED}, {"in-order", VMEMDEV_F_IN_ORDER},
+		{"notification-data", VMEMDEV_F_NOTIFICATION_DATA},
+		{"indirect", VMEMDEV_F_INDIRECT_DESC}, {"event-idx", VMEMDEV_F_EVENT_IDX},
+		{"ring-reset", VMEMDEV_F_RING_RESET},
+	};
+	size_t len = 0;
+
+	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
+		len += (size_t)snprintf(text + len, room - len, " %s=%s", features[i].name,
+					device->features_on & features[i].bit ? "on" :
+					device->features_off & features[i].bit ? "off" : "default");
+	return len + (size_t)snprintf(text + len, room - len, device->queue_size ?
+				      " queue-size=%u\n" : " queue-size=default\n",
+				      device->queue_size);
+}
+
+static const char *on_off(bool on)
+{
+	return on ? "on" : "off";
 }
 
 static size_t balloon_text(char *text, size_t room, const struct balloon_option *balloon)
 {
+	static const char *const must_tell_host[] = {
+		[MUST_TELL_HOST_BY_FRAME] = "default", [MUST_TELL_HOST_OFF] = "off",
+		[MUST_TELL_HOST_OFFERED] = "on", [MUST_TELL_HOST_REQUIRED] = "require",
+	};
 	size_t len;
 
 	if (!balloon->present)
-		return (size_t)snprintf(text, room, "--balloon: none\n");
-	len = (size_t)snprintf(text, room, "--balloon: deflate-on-oom=%d must-tell-host=%d stats=%d "
-			       "hinting=%d reporting=%d text-queues=%d frame=%" PRId64,
-			       balloon->deflate_on_oom, balloon->must_tell_host, balloon->stats,
-			       balloon->hinting, balloon->reporting, balloon->text_queues_only,
-			       (int64_t)balloon->frame);
+		return 0;
+	len = (size_t)snprintf(text, room, "--balloon: deflate-on-oom=%s must-tell-host=%s "
+			       "stats=%s hinting=%s reporting=%s queues=%s frame=",
+			       on_off(balloon->deflate_on_oom),
+			       must_tell_host[balloon->must_tell_host], on_off(balloon->stats),
+			       on_off(balloon->hinting), on_off(balloon->reporting),
+			       balloon->text_queues_only ? "text" : "both");
+	if (balloon->frame && balloon->frame != FRAME_BY_PAGE)
+		len += (size_t)snprintf(text + len, room - len, "%" PRIu64, balloon->frame);
+	else
+		len += (size_t)snprintf(text + len, room - len, balloon->frame ? "default" : "off");
 	return len + device_text(text + len, room - len, &balloon->device);
 }
 
@@ -58,7 +91,7 @@ static size_t balloon_text(char *text, size_t room, const struct balloon_option 
 static size_t config_text(const struct vmm *vmm, char *text, size_t room)
 {
 	const struct options *options = &vmm->options;
-	size_t len = (size_t)snprintf(text, room, "--memory: %" PRIu64 " bytes\n--cpus: %u\n",
+	size_t len = (size_t)snprintf(text, room, "--memory: %" PRIu64 "\n--cpus: %u\n",
 				      options->memory.size, options->cpus);
 
 	len += balloon_text(text + len, room - len, &options->balloon);
@@ -67,52 +100,93 @@ static size_t config_text(const struct vmm *vmm, char *text, size_t room)
 
 		len += (size_t)snprintf(text + len, room - len, "--mem: id=%s size=%" PRIu64
 					" block=%" PRIu64 " addr=0x%" PRIx64 " node=%u "
-					"guest-block=%" PRIu64 " persistent-suspend=%d", mem->id,
+					"guest-block=%" PRIu64 " persistent-suspend=%s", mem->id,
 					mem->size, mem->block, mem->addr, mem->node,
-					mem->guest_block, mem->persistent_suspend);
+					mem->guest_block, on_off(mem->persistent_suspend));
 		len += device_text(text + len, room - len, &mem->device);
 	}
 	for (unsigned i = 0; i < options->pmem_count; i++) {
 		const struct pmem_option *pmem = &options->pmem[i];
 
 		len += (size_t)snprintf(text + len, room - len, "--pmem: id=%s size=%" PRIu64
-					" addr=0x%" PRIx64 " readonly=%d shmem=%d", pmem->id,
-					pmem->size, pmem->addr, pmem->readonly, pmem->shmem);
+					" addr=0x%" PRIx64 " readonly=%s region=%s", pmem->id,
+					pmem->size, pmem->addr, on_off(pmem->readonly),
+					pmem->shmem ? "shmem" : "config");
 		len += device_text(text + len, room - len, &pmem->device);
 	}
 	return len;
 }
 
-/* The line of @text that begins at *@at, without its end; "" after the last. */
-static int line_at(const char *text, size_t len, size_t *at)
+/* The words of a line, each up to a space or the line's end. */
+static int word_length(const char *word)
 {
-	const char *end = *at < len ? memchr(text + *at, '\n', len - *at) : NULL;
+	return (int)strcspn(word, " \n");
+}
 
-	return (int)(end ? (size_t)(end - text) - *at : len - *at);
+static int line_length(const char *line)
+{
+	return (int)strcspn(line, "\n");
+}
+
+/* @was and @now begin where two lines do, which differ. returns: -1 always */
+static int lines_differ(const char *was, const char *now)
+{
+	const char *option = now;
+	int len = (int)strcspn(now, ":\n");
+
+	if (!*now)
+		return fail("the machine was saved with \"%.*s\", and there is no such device now: "
+			    "expected the options that it was started with", line_length(was), was);
+	if (!*was)
+		return fail("the machine was saved without \"%.*s\": expected the options that it "
+			    "was started with", line_length(now), now);
+	if (strncmp(was, now, (size_t)len + 1))
+		return fail("the machine was saved with \"%.*s\", and now \"%.*s\" is there in "
+			    "its place: expected the options that it was started with",
+			    line_length(was), was, line_length(now), now);
+	while (word_length(was) == word_length(now) &&
+	       !strncmp(was, now, (size_t)word_length(now) + 1)) {
+		was += word_length(was) + 1;
+		now += word_length(now) + 1;
+	}
+	if (!strncmp(option + len, ": id=", 5)) /* it has a name, too */
+		len += 2 + word_length(option + len + 2);
+	return fail("%.*s: was \"%.*s\" when the machine was saved, and is \"%.*s\" now%s: "
+		    "expected the options that it was started with", len, option, word_length(was),
+		    was, word_length(now), now, strncmp(now, "packed=", 7) ? "" :
+		    " (--packed is packed=on for all)");
+}
+
+static bool is_text(const struct part *part)
+{
+	for (size_t i = 0; i < part->len; i++) {
+		if (part->bytes[i] != '\n' && (part->bytes[i] < ' ' || part->bytes[i] > '~'))
+			return false;
+	}
+	return part->len && part->len < CONFIG_MAX && part->bytes[part->len - 1] == '\n';
 }
 
 static int check_config(const struct vmm *vmm, const struct record *record)
 {
-	char text[CONFIG_MAX];
-	size_t len = config_text(vmm, text, sizeof(text)), at = 0;
+	char now[CONFIG_MAX], was[CONFIG_MAX];
+	size_t at = 0;
 	struct part part;
-	const char *was;
-	int now_line, was_line;
 
+	config_text(vmm, now, sizeof(now));
 	if (!record_find(record, PART_CONFIG, 0, &part))
-		return record_need(record, PART_CONFIG, 0, len, &part);
-	was = (const char *)part.bytes;
-	while (at < len && at < part.len && text[at] == was[at])
-		at++;
-	if (at == len && at == part.len)
+		return record_need(record, PART_CONFIG, 0, 0, &part);
+	if (!is_text(&part))
+		return fail("record: the configuration is no text of at most %d bytes: it is "
+			    "damaged", CONFIG_MAX - 1);
+	memcpy(was, part.bytes, part.len);
+	was[part.len] = 0;
+	if (!strcmp(was, now))
 		return 0;
-	while (at && text[at - 1] != '\n')
+	while (was[at] == now[at])
+		at++;
+	while (at && (was[at - 1] != '\n' || now[at - 1] != '\n'))
 		at--;
-	now_line = line_at(text, len, &at);
-	was_line = line_at(was, part.len, &at);
-	return fail("the machine was saved with \"%.*s\", and is now to have \"%.*s\": expected the "
-		    "options that it was started with", was_line > 200 ? 200 : was_line, was + at,
-		    now_line, text + at);
+	return lines_differ(was + at, now + at);
 }
 
 /* ---- save ---- */
@@ -248,6 +322,10 @@ static int load_host(struct slot *slot, uint32_t index, const struct record *rec
 	struct saved_host host;
 	struct part part;
 
+	if (record_find(record, PART_HOST, index, &part) && part.len > sizeof(host))
+		return fail("record: %s: its host's part has %zu bytes, and this toyvmm knows %zu: "
+			    "it is from a later toyvmm: take that, or a later one", slot->id,
+			    part.len, sizeof(host));
 	if (record_need(record, PART_HOST, index, sizeof(host), &part))
 		return -1;
 	memcpy(&host, part.bytes, sizeof(host));
@@ -270,6 +348,9 @@ int saved_load_devices(struct vmm *vmm, const struct record *record)
 	struct part part;
 
 	if (record_check(record) || check_config(vmm, record))
+		return -1;
+	/* What a snapshot leaves out is zeros; a file may have something there from before. */
+	if (vmm->options.restore && memory_empty_files(vmm))
 		return -1;
 	if (record_find(record, PART_DEVICE, vmm->slot_count, &part))
 		return fail("record: it has more devices than the options make: expected the "

@@ -212,7 +212,6 @@ void serial_write(struct vmm *vmm, uint16_t reg, uint8_t value)
 int serial_create(struct vmm *vmm)
 {
 	struct serial *serial = &vmm->serial;
-	struct termios raw;
 
 	pthread_mutex_init(&serial->lock, NULL);
 	serial->irq_fd = kvm_add_irqfd(vmm, SERIAL_IRQ);
@@ -222,19 +221,33 @@ int serial_create(struct vmm *vmm)
 	serial->listening = !loop_add(vmm, &serial->input);
 	if (!serial->listening)
 		serial->input.fd = -1; /* closed, or a plain file */
-	if (tcgetattr(STDIN_FILENO, &saved_terminal) == 0) {
+	/* In a live update it is the other process's by now, and raw. */
+	if (!vmm->options.takeover)
+		serial_own_terminal(vmm, true);
+	return 0;
+}
+
+void serial_own_terminal(struct vmm *vmm, bool own)
+{
+	struct serial *serial = &vmm->serial;
+	struct termios raw;
+
+	if (serial->raw && !own)
+		tcsetattr(STDIN_FILENO, TCSANOW, &saved_terminal);
+	if (serial->raw == own)
+		return;
+	serial->raw = false;
+	if (own && tcgetattr(STDIN_FILENO, &saved_terminal) == 0) {
 		raw = saved_terminal;
 		cfmakeraw(&raw);
 		raw.c_oflag |= OPOST;
 		serial->raw = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
 	}
-	return 0;
 }
 
 void serial_destroy(struct vmm *vmm)
 {
-	if (vmm->serial.raw)
-		tcsetattr(STDIN_FILENO, TCSANOW, &saved_terminal);
+	serial_own_terminal(vmm, false);
 }
 
 /* What was typed and not read yet stays: it is the terminal's, not the guest's. */

@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -208,20 +207,63 @@ static void sync_directory(const char *path)
 	free(directory);
 }
 
-static int open_part(const struct stream *s, const char *part)
+static bool is_guest_memory(const struct vmm *vmm, const struct stat *target)
 {
-	int fd = open(part, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	const struct vmemdev_linux_ram *ram;
+	struct stat st;
 
-	if (fd < 0)
-		return fail("snapshot %s: %s: %s: expected a directory where a file can be made",
-			    s->path, part, strerror(errno));
-	if (flock(fd, LOCK_EX | LOCK_NB)) {
-		fail("snapshot %s: another toyvmm is writing %s: wait for it, or choose another "
-		     "name", s->path, part);
-		close(fd);
-		return -1;
+	for (uint32_t i = 0; (ram = vmemdev_linux_ram_at(&vmm->memory, i)); i++) {
+		if (ram->fd >= 0 && !fstat(ram->fd, &st) && st.st_dev == target->st_dev &&
+		    st.st_ino == target->st_ino)
+			return true;
 	}
-	return fd;
+	return false;
+}
+
+static bool is_snapshot(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	char start[sizeof(magic)];
+	bool is = fd >= 0 && read(fd, start, sizeof(start)) == sizeof(start) &&
+		  !memcmp(start, magic, sizeof(magic));
+
+	if (fd >= 0)
+		close(fd);
+	return is;
+}
+
+/* What is at a name that a snapshot must not take; NULL: it may. */
+static const char *what_is_there(const struct stream *s)
+{
+	struct stat st;
+
+	if (lstat(s->path, &st))
+		return NULL; /* new; or it cannot be made, which is said when it is tried */
+	if (S_ISDIR(st.st_mode))
+		return "a directory";
+	if (S_ISLNK(st.st_mode))
+		return "a symbolic link";
+	if (S_ISBLK(st.st_mode) || S_ISCHR(st.st_mode))
+		return "a device";
+	if (!S_ISREG(st.st_mode))
+		return "a pipe or a socket";
+	if (is_guest_memory(s->vmm, &st))
+		return "a file that this guest has as memory";
+	return is_snapshot(s->path) ? NULL : "a file that is no snapshot";
+}
+
+/* A name of its own, which nobody can have prepared; readable for the owner alone. */
+static int open_part(const struct stream *s, char *part)
+{
+	const char *there = what_is_there(s);
+	int fd;
+
+	if (there)
+		return fail("snapshot %s: that is %s: expected the name of a new file, or of an "
+			    "older snapshot to replace", s->path, there);
+	fd = mkostemp(part, O_CLOEXEC);
+	return fd < 0 ? fail("snapshot %s: %s: %s: expected a directory where a file can be made",
+			     s->path, part, strerror(errno)) : fd;
 }
 
 static int write_file(struct stream *s, const struct record *record)
@@ -229,14 +271,14 @@ static int write_file(struct stream *s, const struct record *record)
 	char *part;
 	int err;
 
-	if (asprintf(&part, "%s.part", s->path) < 0)
+	if (asprintf(&part, "%s.part.XXXXXX", s->path) < 0)
 		return fail("out of memory");
 	s->fd = open_part(s, part);
 	if (s->fd < 0) {
 		free(part);
 		return -1;
 	}
-	err = ftruncate(s->fd, 0) ? cannot_write(s) : write_content(s, record);
+	err = write_content(s, record);
 	if (!err && rename(part, s->path))
 		err = fail("snapshot %s: renaming %s: %s", s->path, part, strerror(errno));
 	if (err)
@@ -315,10 +357,14 @@ static int check_head(const struct stream *s, const struct file_head *head)
 	if (memcmp(head->magic, magic, sizeof(magic)))
 		return fail("--restore %s: expected a file that toyvmm's snapshot has written to "
 			    "its end", s->path);
-	if (head->version != VERSION || head->zero)
+	if (head->version != VERSION)
 		return fail("--restore %s: a snapshot of version %" PRIu32 ": this toyvmm reads "
 			    "version %d: take the toyvmm that wrote it", s->path, head->version,
 			    VERSION);
+	if (head->zero)
+		return fail("--restore %s: at byte %zu is 0x%" PRIx32 ": expected 0: it is damaged, "
+			    "or from a later toyvmm", s->path, offsetof(struct file_head, zero),
+			    head->zero);
 	if (fstat(s->fd, &st) || (uint64_t)st.st_size != head->file_len)
 		return fail("--restore %s: has %" PRIu64 " bytes: expected the %" PRIu64 " that it "
 			    "says itself: it was cut short or damaged", s->path,
@@ -336,6 +382,7 @@ static int read_record(struct stream *s, struct record *record)
 	if (read_all(s, &head, sizeof(head), "its head") || check_head(s, &head))
 		return -1;
 	record->len = record->room = (size_t)head.record_len;
+	record->file_offset = sizeof(head);
 	record->bytes = malloc(record->len + 1);
 	if (!record->bytes)
 		return fail("--restore %s: no memory for its record of %zu bytes", s->path,
@@ -390,8 +437,12 @@ int snapshot_restore(struct vmm *vmm, struct record *record)
 	err = read_record(&s, record) || saved_load_devices(vmm, record) || read_memory(&s) ? -1
 												: 0;
 	close(s.fd);
-	if (!err)
-		fail("--restore %s: a record of %zu bytes and %" PRIu64 " bytes of memory: the "
-		     "guest goes on", s.path, record->len, s.pages.written);
+	vmm->snapshot.restored = s.pages.written;
 	return err;
+}
+
+void snapshot_went_on(const struct vmm *vmm, const struct record *record)
+{
+	fail("--restore %s: a record of %zu bytes and %" PRIu64 " bytes of memory: the guest goes "
+	     "on", vmm->options.restore, record->len, vmm->snapshot.restored);
 }

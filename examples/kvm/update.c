@@ -12,21 +12,23 @@
  *     GO      to the new one, which has the guest from now on; the old one ends
  *
  * Until GO the guest is the old process's: if anything fails, or takes too long, it goes on there.
+ * The old one reads what comes as it comes, and never waits for the rest of a word: its devices
+ * and clients have their turns until the vCPUs stand still.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "answers.h"
 #include "record.h"
-#include "vmm.h"
 
-#define PATIENCE 10 /* seconds for the other side's next word */
+#define PATIENCE 10 /* seconds for the other side's next word, all of it */
 
 enum message_type { MEMORY = 1, STOP, RECORD, READY, GO };
 
@@ -42,22 +44,38 @@ struct stretch {
 
 /* ---- both sides ---- */
 
-static void set_patience(int fd)
+/* Wait until @fd is ready for @events, no longer than to @end, by pause_clock(). 0 or -1. */
+static int await(int fd, short events, uint64_t end)
 {
-	const struct timeval limit = {.tv_sec = PATIENCE};
+	struct pollfd ready = {.fd = fd, .events = events};
+	uint64_t now = pause_clock();
+	int count;
 
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	do {
+		if (now >= end)
+			return -1;
+		count = poll(&ready, 1, (int)((end - now) / (uint64_t)MILLISECOND) + 1);
+		now = pause_clock();
+	} while (count < 0 && errno == EINTR);
+	return count > 0 ? 0 : -1;
+}
+
+static uint64_t end_of_patience(void)
+{
+	return pause_clock() + PATIENCE * (uint64_t)SECOND;
 }
 
 static int send_all(int fd, const void *bytes, size_t len)
 {
+	uint64_t end = end_of_patience();
 	const char *at = bytes;
 
 	while (len) {
-		ssize_t did = send(fd, at, len, MSG_NOSIGNAL);
+		ssize_t did = send(fd, at, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (did < 0 && errno == EINTR)
+			continue;
+		if (did < 0 && errno == EAGAIN && !await(fd, POLLOUT, end))
 			continue;
 		if (did <= 0)
 			return -1;
@@ -69,12 +87,15 @@ static int send_all(int fd, const void *bytes, size_t len)
 
 static int receive_all(int fd, void *bytes, size_t len)
 {
+	uint64_t end = end_of_patience();
 	char *at = bytes;
 
 	while (len) {
-		ssize_t got = recv(fd, at, len, 0);
+		ssize_t got = recv(fd, at, len, MSG_DONTWAIT);
 
 		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0 && errno == EAGAIN && !await(fd, POLLIN, end))
 			continue;
 		if (got <= 0)
 			return -1;
@@ -115,6 +136,7 @@ static void give_up(struct vmm *vmm, const char *why)
 	fail("live update: %s: the guest goes on here", why);
 	forget_peer(vmm);
 	if (stopped) {
+		serial_own_terminal(vmm, true);
 		serial_hold(vmm, false);
 		pause_end(vmm);
 	}
@@ -152,10 +174,14 @@ static void paused(struct vmm *vmm)
 	record_free(&record);
 }
 
-/* The socket's name is free for the new process before that is told to go. */
+/*
+ * The socket's name is free for the new process before that is told to go, and the terminal as it
+ * was found: the new one makes it raw again, and nobody after that makes it otherwise.
+ */
 static void hand_over(struct vmm *vmm)
 {
 	control_close(vmm);
+	serial_own_terminal(vmm, false);
 	if (send_word(vmm->update.peer.fd, GO)) {
 		if (control_create(vmm))
 			fail("live update: there is no control socket any more");
@@ -166,18 +192,38 @@ static void hand_over(struct vmm *vmm)
 	vmm_stop(vmm, EXIT_POWER_OFF, "another process goes on with the guest");
 }
 
+/* returns: 1: a word came to its end; 0: not yet; -1: the peer hung up */
+static int hear(struct update *update)
+{
+	ssize_t got = recv(update->peer.fd, update->heard + update->heard_len,
+			   sizeof(update->heard) - update->heard_len, MSG_DONTWAIT);
+
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (got <= 0)
+		return -1;
+	update->heard_len += (size_t)got;
+	return update->heard_len == sizeof(update->heard);
+}
+
 static void peer_ready(void *ctx)
 {
 	struct vmm *vmm = ctx;
 	struct update *update = &vmm->update;
 	enum message_type expected = update->stopped ? READY : STOP;
 	struct message message;
+	int heard = hear(update);
 
-	if (receive_word(update->peer.fd, expected, &message)) {
-		give_up(vmm, "the new process ended, or said something else than was expected");
+	if (!heard)
 		return;
-	}
-	if (expected == READY)
+	_Static_assert(sizeof(message) == sizeof(update->heard), "a word");
+	memcpy(&message, update->heard, sizeof(message));
+	update->heard_len = 0;
+	if (heard < 0)
+		give_up(vmm, "the new process ended");
+	else if (message.type != expected)
+		give_up(vmm, "the new process said something else than was expected");
+	else if (expected == READY)
 		hand_over(vmm);
 	else if (!pause_start(vmm, paused))
 		give_up(vmm, "a snapshot is being written");
@@ -234,7 +280,6 @@ void update_begin(struct vmm *vmm, int fd)
 {
 	struct update *update = &vmm->update;
 
-	set_patience(fd);
 	*update = (struct update){.running = true, .peer = {fd, peer_ready, vmm}};
 	if (send_memory(vmm, fd) || timer_add(vmm, &update->limit, too_late, vmm) ||
 	    loop_add(vmm, &update->peer)) {
@@ -266,7 +311,6 @@ static int connect_to(const struct vmm *vmm)
 	if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)))
 		return fail("--takeover %s: %s: expected the --control socket of a running toyvmm",
 			    path, strerror(errno));
-	set_patience(fd);
 	return fd;
 }
 
@@ -274,15 +318,25 @@ static int connect_to(const struct vmm *vmm)
 static int ask(const struct vmm *vmm, int fd)
 {
 	static const char command[] = "{\"cmd\":\"takeover\"}\n";
+	struct json_object *answer;
+	const char *error;
 	char line[1024];
 	size_t len = 0;
+	int err = 0;
 
 	if (send_all(fd, command, sizeof(command) - 1))
 		return trouble(vmm, "it hung up");
 	while (len < sizeof(line) - 1 && !receive_all(fd, line + len, 1) && line[len] != '\n')
 		len++;
 	line[len] = 0;
-	return strcmp(line, "{}") ? trouble(vmm, len ? line : "it did not answer") : 0;
+	answer = json_tokener_parse(line);
+	error = json_object_get_string(json_object_object_get(answer, "error"));
+	if (error)
+		err = trouble(vmm, error);
+	else if (!json_object_is_type(answer, json_type_object))
+		err = trouble(vmm, len ? "its answer is none of toyvmm's" : "it did not answer");
+	json_object_put(answer);
+	return err;
 }
 
 static int receive_memory(struct vmm *vmm, int fd)
@@ -298,7 +352,8 @@ static int receive_memory(struct vmm *vmm, int fd)
 			      .msg_controllen = sizeof(control)};
 	const int *fds = (const int *)(const void *)CMSG_DATA(&control.head);
 
-	if (recvmsg(fd, &head, MSG_CMSG_CLOEXEC | MSG_WAITALL) != sizeof(message) ||
+	if (await(fd, POLLIN, end_of_patience()) ||
+	    recvmsg(fd, &head, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != sizeof(message) ||
 	    message.type != MEMORY || message.count > VMEMDEV_LINUX_RAM_MAX ||
 	    message.len != message.count * sizeof(stretches[0]) ||
 	    head.msg_controllen < CMSG_LEN(message.count * sizeof(int)) ||
@@ -343,9 +398,12 @@ int update_commit(struct vmm *vmm)
 	int fd = vmm->update.peer.fd;
 	struct message message;
 
+	if (control_prepare(vmm))
+		return trouble(vmm, "there can be no control socket here");
 	if (send_word(fd, READY) || receive_word(fd, GO, &message))
 		return trouble(vmm, "it did not give the guest away");
 	close(fd);
+	serial_own_terminal(vmm, true);
 	return 0;
 }
 

@@ -368,6 +368,7 @@ struct pause {
 struct snapshot {
 	char *path;
 	bool quit; /* the VMM ends when it is written */
+	uint64_t restored; /* bytes of memory, by --restore */
 };
 
 /* Memory that another VMM had. */
@@ -380,7 +381,9 @@ struct taken_memory {
 struct update {
 	struct watch peer;  /* the new process; there, the old one */
 	struct watch limit; /* a timer */
-	bool running, stopped;
+	bool running, stopped;      /* stopped: the record is taken, and nothing may change */
+	uint8_t heard[24];          /* of the peer's next word, as much as came */
+	size_t heard_len;
 };
 
 struct vmm {
@@ -461,6 +464,7 @@ int memory_open_plugged(struct slot *slot);  /* of a device that was loaded */
 int memory_log_writes(struct vmm *vmm, uint32_t slot, bool log); /* of RAM, by KVM */
 int memory_show_all(struct vmm *vmm);      /* all that KVM is to have, to a new machine */
 int memory_clear(struct vmm *vmm);         /* the RAM */
+int memory_empty_files(struct vmm *vmm);   /* that guest memory is in: it is zeros by others */
 struct slot *memory_device_at(struct vmm *vmm, uint64_t gpa); /* whose region it is, or NULL */
 bool memory_is_unplugged(const struct slot *slot, uint64_t gpa); /* not under the lock */
 bool memory_is_hidden(const struct slot *slot); /* by the next */
@@ -495,6 +499,7 @@ void serial_reset(struct vmm *vmm);
 int serial_save(struct vmm *vmm, struct record *record);
 int serial_load(struct vmm *vmm, const struct record *record);
 void serial_hold(struct vmm *vmm, bool hold); /* leave input to others, or go on reading it */
+void serial_own_terminal(struct vmm *vmm, bool own); /* raw for the guest, or as it was found */
 uint8_t serial_read(struct vmm *vmm, uint16_t reg);
 void serial_write(struct vmm *vmm, uint16_t reg, uint8_t value);
 
@@ -561,6 +566,7 @@ int saved_load_machine(struct vmm *vmm, const struct record *record); /* then th
 int snapshot_start(struct vmm *vmm, const char *path, bool quit); /* -1: one is being made */
 /* By --restore: devices and memory, of a machine that is made and has no state. */
 int snapshot_restore(struct vmm *vmm, struct record *record);
+void snapshot_went_on(const struct vmm *vmm, const struct record *record); /* it runs */
 
 /* update.c */
 bool update_possible(const struct vmm *vmm); /* guest memory can be handed to others */
@@ -571,7 +577,8 @@ int update_commit(struct vmm *vmm);          /* all loaded: from here on the gue
 void update_went_on(struct vmm *vmm, const struct record *record); /* it runs */
 
 /* control.c. Events: under the lock, from any thread. */
-int control_create(struct vmm *vmm);
+int control_create(struct vmm *vmm);   /* unless it is there by now */
+int control_prepare(struct vmm *vmm);  /* by --takeover: it can be made; is, if the name is free */
 void control_close(struct vmm *vmm);   /* no new clients; the socket's name is free */
 void control_destroy(struct vmm *vmm); /* tells subscribers why the VMM ends */
 void control_number_event(struct vmm *vmm, const char *event, const char *id, const char *what,

@@ -30,7 +30,7 @@ declare -A ENTRIES=(
 	[6.1-packed-mem]="steps touch pinned nodes huge reboot guarded"
 	[6.12-packed-pmem]="pmem-root pmem-readonly pmem-failure pmem pmem-move health"
 	[6.1-split-pmem]="pmem-root pmem-readonly pmem-failure pmem pmem-move health"
-	[6.12-packed-move]="snapshot-inflate snapshot-plug update health"
+	[6.12-packed-move]="snapshot-inflate snapshot-hinted snapshot-plug update health"
 	[6.1-split-move]="snapshot-inflate snapshot-hinted snapshot-plug update health"
 )
 GUESTS=(6.12-split 6.12-packed 6.1-split 6.1-packed

@@ -329,6 +329,20 @@ work_ends()
 	vm_guest empty
 }
 
+# The guest's kernel workers, which do what a device asks for, get a thirtieth of the time until the
+# guest is calm: what they are at takes long. Its shell is not held up.
+guest_busy()
+{
+	loop="while :; do :; done & echo \$! >>/tmp/busy"
+	check "the guest is busy" vm_guest \
+		"rm -f /tmp/busy; renice -15 -p 1; for cpu in /sys/bus/cpu/devices/*; do $loop; done"
+}
+
+guest_calm()
+{
+	check "the guest is calm again" vm_guest "kill \$(cat /tmp/busy); renice 0 -p 1"
+}
+
 # snapshot FILE [then=quit]: SAVED is then what the VMM said of it.
 snapshot()
 {
@@ -404,15 +418,16 @@ check_fails()
 	check "$1: $heard" [ $fails_status -eq 1 ]
 }
 
-# after_crash COMMAND...: runs it with "after", a directory of what the disk would have after a
-# failure of power. The other name has Linux take this for another disk, of which it knows nothing.
+# after_crash COMMAND...: runs it with "after", a directory of what the disk of "data" would have
+# after a failure of power. The other name has Linux take this for another disk, of which it knows nothing.
 after_crash()
 {
-	mkdir -p "$VM_TMP/after"
+	mkdir -p "$VM_TMP/after-below" "$VM_TMP/after"
 	ln "$VM_TMP/image" "$VM_TMP/crashed"
-	mount -o loop,ro "$VM_TMP/crashed" "$VM_TMP/after" && "$@"
+	mount -o loop,ro "$VM_TMP/crashed" "$VM_TMP/after-below" &&
+		mount -o loop,ro "$VM_TMP/after-below/image" "$VM_TMP/after" && "$@"
 	crash_status=$?
-	umount "$VM_TMP/after"
+	umount "$VM_TMP/after" "$VM_TMP/after-below"
 	rm "$VM_TMP/crashed"
 	return $crash_status
 }
@@ -465,7 +480,7 @@ guest_options()
 	*-pmem)
 		ring=
 		case $1 in *-packed-*) ring=--packed ;; esac
-		echo "$ring --memory 256M,backing=memfd --balloon --pmem path=$DISK/data,region=shmem" \
+		echo "$ring --memory 256M,backing=memfd --balloon --pmem path=$DISK/own/data,region=shmem" \
 			"--pmem path=$DISK/root,queue-size=2 --pmem path=$DISK/fixed,readonly" \
 			"--pmem path=$DISK/thin/file,id=thin"
 		;;
@@ -526,14 +541,20 @@ make_disk()
 
 # The files of persistent memory: one for the guest to make a file system on, its root, one that
 # it can only read, and one on a disk that has less room than it says. On a machine that is not ours
-# the disks are directories.
+# the disks are directories. The first has a disk of its own, which holds still, as a slow one does,
+# while the file system below it is frozen: then what is written to the file is in the host's
+# memory, and a flush of it waits.
 make_disks()
 {
 	DISK=$VM_TMP/disk
 	mkdir "$DISK" "$VM_TMP/tree"
-	truncate -s 48M "$VM_TMP/image"
 	if [ -n "${VM_OWN_MACHINE:-}" ]; then
-		make_disk "$VM_TMP/image" "$DISK"
+		truncate -s 32M "$VM_TMP/main"
+		make_disk "$VM_TMP/main" "$DISK"
+		truncate -s 40M "$VM_TMP/image"
+		make_disk "$VM_TMP/image" "$VM_TMP/below"
+		truncate -s 32M "$VM_TMP/below/image"
+		make_disk "$VM_TMP/below/image" "$DISK/own"
 		mkdir "$VM_TMP/thin" "$DISK/thin"
 		mount -t tmpfs -o size=4M thin "$VM_TMP/thin"
 		truncate -s 24M "$VM_TMP/thin/image"
@@ -541,9 +562,9 @@ make_disks()
 		# Nothing is to come to a disk without being asked for.
 		echo 0 >/proc/sys/vm/dirty_writeback_centisecs
 	else
-		mkdir "$DISK/thin"
+		mkdir "$DISK/thin" "$DISK/own"
 	fi
-	truncate -s 24M "$DISK/data"
+	truncate -s 24M "$DISK/own/data"
 	truncate -s 16M "$DISK/root" "$DISK/thin/file"
 	truncate -s 8M "$DISK/fixed"
 	(cd "$VM_TMP/tree" && cpio -idm 2>/dev/null) <"$1"
@@ -555,7 +576,8 @@ make_disks()
 
 remove_disks()
 {
-	[ -z "${VM_OWN_MACHINE:-}" ] || umount "$DISK/thin" "$VM_TMP/thin" "$DISK"
+	[ -z "${VM_OWN_MACHINE:-}" ] || umount "$DISK/thin" "$VM_TMP/thin" \
+		"$DISK/own" "$VM_TMP/below" "$DISK"
 	rm -rf "$DISK"
 	DISK=
 }

@@ -230,6 +230,12 @@ void serial_hold(struct vmm *vmm, bool hold)
 	fake_kvm.console_held = hold;
 }
 
+void serial_own_terminal(struct vmm *vmm, bool own)
+{
+	(void)vmm;
+	fake_kvm.terminal_left = !own;
+}
+
 int boot_load(struct vmm *vmm)
 {
 	/* Into RAM that KVM has, as nothing of the old machine is left. */

@@ -54,7 +54,7 @@ struct fake_kvm {
 	uint32_t slots_max;
 	unsigned address_bits;
 	bool refuse; /* memory is not added, state not saved */
-	bool console_held;
+	bool console_held, terminal_left;
 	bool logs[2]; /* of RAM */
 	unsigned stops, renewals, starts, loads, pauses, goes_on;
 	uint64_t written[FAKE_LOG_WORDS];

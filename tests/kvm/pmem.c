@@ -421,10 +421,11 @@ static void restore(struct machine *m, const char *path)
 /* shows: PMEM-06 */
 static void PMEM_06_a_flush_that_goes_on_when_saved_is_asked_for_again(void **state)
 {
-	static const char path[] = "/tmp/toyvmm-pmem.saved";
 	struct machine *m = start(make_file(0, SIZE, ""));
+	char path[48];
 
 	(void)state;
+	snprintf(path, sizeof(path), "%s.saved", files[0]);
 	assert_true(machine_drive_mem(m, "pmem0", 0));
 	send_and_save(m, path);
 	assert_true(m->vmm.slots[0].pmem.moved_flushing);
@@ -449,10 +450,11 @@ static void PMEM_06_a_flush_that_goes_on_when_saved_is_asked_for_again(void **st
 /* shows: PMEM-09 */
 static void PMEM_09_a_flush_that_failed_has_failed_after_the_move(void **state)
 {
-	static const char path[] = "/tmp/toyvmm-pmem.saved";
 	struct machine *m = start(make_file(0, SIZE, ""));
+	char path[48];
 
 	(void)state;
+	snprintf(path, sizeof(path), "%s.saved", files[0]);
 	assert_true(machine_drive_mem(m, "pmem0", 0));
 	atomic_store(&disk.error, EIO);
 	listen_start();
@@ -468,6 +470,32 @@ static void PMEM_09_a_flush_that_failed_has_failed_after_the_move(void **state)
 	for (time_t end = time(NULL) + PATIENCE; !pmem_number(m, "pmem0", "failed");)
 		assert_true(time(NULL) < end);
 	assert_int_equal(pmem_number(m, "pmem0", "requests"), 0);
+	unlink(path);
+	stop(m);
+}
+
+/* shows: PMEM-09 */
+static void PMEM_09_what_was_lost_stays_lost_after_the_move(void **state)
+{
+	struct machine *m = start(make_file(0, SIZE, ",readonly"));
+	char path[48];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s.saved", files[0]);
+	assert_true(machine_drive_mem(m, "pmem0", 0));
+	listen_start();
+	pmem_wrote(&m->vmm, m->vmm.options.pmem[0].addr);
+	pmem_wrote(&m->vmm, m->vmm.options.pmem[0].addr);
+	listen_stop();
+	assert_int_equal(snapshot_start(&m->vmm, path, false), 0);
+	pause_proceed(&m->vmm);
+	machine_stop(m);
+
+	m = machine_start((const char *const[]){
+		"--memory=64M", pmem_words[0], "--restore=unnamed", NULL});
+	restore(m, path);
+	assert_int_equal(pmem_number(m, "pmem0", "dropped_writes"), 2);
+	assert_true(virtio_slot(&m->vmm, "pmem0")->pmem.lossy);
 	unlink(path);
 	stop(m);
 }
@@ -488,6 +516,7 @@ int main(void)
 		TEST(PMEM_13_a_file_is_for_one_writer),
 		TEST(PMEM_06_a_flush_that_goes_on_when_saved_is_asked_for_again),
 		TEST(PMEM_09_a_flush_that_failed_has_failed_after_the_move),
+		TEST(PMEM_09_what_was_lost_stays_lost_after_the_move),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,6 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -287,6 +286,62 @@ static void a_machine_comes_back_as_it_was(void **state)
 	end(&s);
 }
 
+/* What is not in the snapshot is zeros, whatever the file held that memory is in. */
+static void a_file_of_memory_begins_empty(void **state)
+{
+	static const char *const more[] = {"", ",shared=off"};
+	static uint8_t z[MIB];
+	char ram[128], option[160];
+	struct machine *m;
+	struct saved s;
+	const char *said;
+
+	(void)state;
+	make(&s);
+	snprintf(ram, sizeof(ram), "%s/ram", s.m->directory);
+	memset(z, 'Z', sizeof(z));
+	for (int i = 0; i < 2; i++) {
+		int fd = open(ram, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+		/* The RAM, and the first blocks of the device. */
+		for (int n = 0; n < 80; n++)
+			assert_int_equal(write(fd, z, MIB), MIB);
+		assert_int_equal(ftruncate(fd, (64 + 1024) * (off_t)MIB), 0);
+		close(fd);
+		snprintf(option, sizeof(option), "--memory=64M,backing=file,path=%s%s", ram,
+			 more[i]);
+		if (restore(s.path, (const char *const[]){option, BALLOON, MEM, NULL}, &m, &said))
+			fail_msg("refused: %s", said);
+		check_restored(m);
+		assert_int_equal(*(const uint8_t *)memory_at(&m->vmm, TOUCHED, 1), 0);
+		machine_stop(m);
+		unlink(ram);
+	}
+	end(&s);
+}
+
+/* One that is refused has cost nothing. */
+static void a_refused_snapshot_leaves_the_file_of_memory(void **state)
+{
+	char ram[128], option[160], byte = 0;
+	struct saved s;
+	int fd;
+
+	(void)state;
+	make(&s);
+	snprintf(ram, sizeof(ram), "%s/ram", s.m->directory);
+	snprintf(option, sizeof(option), "--memory=128M,backing=file,path=%s", ram);
+	fd = open(ram, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	assert_int_equal(ftruncate(fd, (128 + 1024) * (off_t)MIB), 0);
+	assert_int_equal(pwrite(fd, "Z", 1, PLAY_GPA), 1);
+	refused(s.path, (const char *const[]){option, BALLOON, MEM, NULL}, "expected the options");
+	assert_int_equal(pread(fd, &byte, 1, PLAY_GPA), 1);
+	assert_int_equal(byte, 'Z');
+	close(fd);
+	unlink(ram);
+	end(&s);
+}
+
 static void a_restored_machine_can_be_saved_again(void **state)
 {
 	struct saved s, again = {0};
@@ -459,15 +514,22 @@ static void BAL_HINT_11_hints_of_an_earlier_round_stay_good(void **state)
 static void another_machine_is_named(void **state)
 {
 	static const struct {
-		const char *options[4], *words;
+		const char *options[5], *words;
 	} others[] = {
-		{{"--memory=128M", BALLOON, MEM}, "expected the options"},
-		{{MEMORY, MEM}, "is now to have \"--balloon: none\""},
-		{{MEMORY, BALLOON}, "was saved with \"--mem: id=mem0"},
-		{{MEMORY, BALLOON, "--mem=size=2G,requested=16M"}, "--mem: id=mem0 size=214748"},
-		{{MEMORY, "--balloon=frame=4K,queue-size=64", MEM}, "queue-size=64"},
-		{{MEMORY, "--balloon=frame=2M", MEM}, "frame=2097152"},
+		{{"--memory=128M", BALLOON, MEM}, "--memory: was \"67108864\" when the machine was "
+		 "saved, and is \"134217728\" now: expected the options"},
+		{{MEMORY, MEM}, "was saved with \"--balloon: deflate-on-oom=off"},
+		{{MEMORY, BALLOON}, "no such device now"},
+		{{MEMORY, BALLOON, MEM, "--mem=size=1G"}, "was saved without \"--mem: id=mem1"},
+		{{MEMORY, BALLOON, "--mem=size=2G,requested=16M"},
+		 "--mem: id=mem0: was \"size=1073741824\""},
+		{{MEMORY, "--balloon=frame=4K,queue-size=64", MEM},
+		 "--balloon: was \"queue-size=default\" when the machine was saved, and is "
+		 "\"queue-size=64\" now"},
+		{{MEMORY, "--balloon=frame=2M", MEM}, "is \"frame=2097152\" now"},
 		{{MEMORY, BALLOON, "--mem=size=1G,addr=8G"}, "addr=0x200000000"},
+		{{MEMORY, BALLOON, MEM, "--packed"},
+		 "is \"packed=on\" now (--packed is packed=on for all)"},
 	};
 	struct saved s;
 
@@ -486,11 +548,27 @@ static void a_head_that_lies_is_refused(void **state)
 	make(&s);
 	with_number(&s, 0, 0, "has written to its end");
 	with_number(&s, 8, 2, "version 2");
+	with_number(&s, 8, 1 | UINT64_C(1) << 32, "at byte 12 is 0x1: expected 0");
 	with_number(&s, 16, UINT64_MAX, "a record of 18446744073709551615 bytes");
 	with_number(&s, 16, file_size(s.path), "a record of");
 	with_number(&s, 16, file_size(s.path) - HEAD, "record: at byte");
 	with_number(&s, 24, UINT64_MAX, "cut short or damaged");
 	with_number(&s, 24, file_size(s.path) - 1, "cut short or damaged");
+	end(&s);
+}
+
+static void a_configuration_is_text(void **state)
+{
+	struct saved s;
+	uint64_t len;
+
+	(void)state;
+	make(&s);
+	assert_int_equal(number_in(&s, HEAD), PART_CONFIG);
+	len = number_in(&s, HEAD + 8);
+	/* One of the zeros that the part is filled up with, or what a terminal obeys. */
+	with_number(&s, HEAD + 8, len % 8 ? len + 1 : len - 1, "the configuration is no text");
+	with_number(&s, HEAD + 16, 0x1b5b324a1b5b324a, "the configuration is no text");
 	end(&s);
 }
 
@@ -541,6 +619,121 @@ static void memory_that_is_not_the_guests_is_refused(void **state)
 	with_number(&s, run + 8, 32 * MIB, "the file ends there"); /* more than there is in the file */
 	with_number(&s, run, addr + BLOCK, words);          /* the next one is below */
 	end(&s);
+}
+
+/* What lasts by itself is nothing that a snapshot writes to. */
+static void persistent_memory_is_not_written_by_a_snapshot(void **state)
+{
+	char path[128], option[160];
+	struct machine *dir = machine_prepare((const char *const[]){"--memory=64M", NULL});
+	struct saved s = {0};
+	const char *const options[] = {"--memory=64M", option, NULL};
+	uint64_t addr;
+	char *bad;
+	int fd;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/pmem", dir->directory);
+	fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	assert_int_equal(ftruncate(fd, 4 * (off_t)MIB), 0);
+	snprintf(option, sizeof(option), "--pmem=path=%s", path);
+	s.m = machine_start(options);
+	memset(memory_at(&s.m->vmm, PLAY_GPA, PAGE), 0x5a, PAGE);
+	addr = s.m->vmm.options.pmem[0].addr;
+	take(&s, ",\"then\":\"quit\"");
+	bad = changed(&s, HEAD + number_in(&s, 16), &addr, sizeof(addr));
+	unlink(s.path);
+	no_driver(&s);
+	refused(bad, options, "of the guest's RAM or of plugged blocks");
+	unlink(bad);
+	close(fd);
+	unlink(path);
+	machine_stop(dir);
+}
+
+static void bytes_after_the_end_are_refused(void **state)
+{
+	struct saved s;
+	uint64_t len;
+
+	(void)state;
+	make(&s);
+	len = file_size(s.path);
+	for (int i = 0; i < 2; i++) {
+		uint64_t more = len + 1;
+		char *path = changed(&s, len, "", 1);
+		int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+		/* The head agrees, or does not. */
+		if (i)
+			assert_int_equal(pwrite(fd, &more, sizeof(more), 24), sizeof(more));
+		close(fd);
+		refused(path, usual, i ? "more follows its end" : "cut short or damaged");
+		unlink(path);
+	}
+	end(&s);
+}
+
+/* ---- what only the host knows ---- */
+
+static void what_the_host_was_about_to_do_goes_on(void **state)
+{
+	struct saved s = {.m = machine_start(usual)};
+	struct vmemdev_mem_resize_config *asked;
+	struct machine *m;
+	const char *said;
+
+	(void)state;
+	machine_drive(s.m, VMEMDEV_BALLOON_F_STATS_VQ);
+	ask_ok(s.m, "{\"cmd\":\"inhibit\"}");
+	ask_ok(s.m, "{\"cmd\":\"inhibit\"}");
+	ask_ok(s.m, "{\"cmd\":\"stats-period\",\"seconds\":7}");
+	ask_ok(s.m, "{\"cmd\":\"resize\",\"id\":\"mem0\",\"size\":\"32M\",\"stall\":5,"
+	       "\"timeout\":60}");
+	/* Ten seconds of it are gone. */
+	virtio_slot(&s.m->vmm, "mem0")->resize.started -= 10000;
+	take(&s, "");
+	if (restore(s.path, usual, &m, &said))
+		fail_msg("refused: %s", said);
+	assert_int_equal(m->vmm.balloon.inhibited, 2);
+	assert_int_equal(vmemdev_balloon_uninhibit(&m->vmm.balloon.device), 0);
+	assert_int_equal(vmemdev_balloon_uninhibit(&m->vmm.balloon.device), 0);
+	assert_int_equal(vmemdev_balloon_uninhibit(&m->vmm.balloon.device), VMEMDEV_E_STATE);
+	assert_int_equal(m->vmm.balloon.stats_period, 7);
+	assert_true(resize_goes_on(&virtio_slot(&m->vmm, "mem0")->resize));
+	asked = &virtio_slot(&m->vmm, "mem0")->resize.asked;
+	assert_int_equal(asked->bytes, 32 * MIB);
+	assert_int_equal(asked->stall_after, 5000);
+	assert_true(asked->timeout > 0 && asked->timeout <= 50000);
+	machine_stop(m);
+	end(&s);
+}
+
+/* A later toyvmm may have more to say of a device, or more devices. */
+static void a_record_from_a_later_toyvmm_is_named(void **state)
+{
+	struct machine *m = machine_start((const char *const[]){"--memory=64M", "--balloon", NULL});
+	struct record record = {0}, more = {0};
+	struct part part;
+
+	(void)state;
+	assert_int_equal(saved_take(&m->vmm, &record), 0);
+	assert_non_null(record_add(&record, PART_DEVICE, 1, 8));
+	listen_start();
+	assert_int_equal(saved_load_devices(&m->vmm, &record), -1);
+	assert_non_null(strstr(listen_stop(), "it has more devices than the options make"));
+	assert_true(record_find(&record, PART_REGISTERS, 0, &part));
+	memcpy(record_add(&more, PART_REGISTERS, 0, part.len), part.bytes, part.len);
+	assert_true(record_find(&record, PART_HOST, 0, &part));
+	assert_non_null(record_add(&more, PART_HOST, 0, part.len + 8));
+	*(uint64_t *)record_add(&more, PART_CLOCK, 0, 8) = FAKE_CLOCK;
+	assert_non_null(record_add(&more, PART_SERIAL, 0, 1));
+	listen_start();
+	assert_int_equal(saved_load_machine(&m->vmm, &more), -1);
+	assert_non_null(strstr(listen_stop(), "it is from a later toyvmm"));
+	record_free(&record);
+	record_free(&more);
+	machine_stop(m);
 }
 
 /* A head and a record in which any byte is another one: refused, or some other guest. */
@@ -624,12 +817,21 @@ static void failed(struct saved *s, const char *words)
 	json_object_put(s->event);
 }
 
+/* The directory has nothing but the control socket and @s->path. */
+static void nothing_is_left_over(const struct saved *s)
+{
+	char command[400];
+
+	snprintf(command, sizeof(command), "test -z \"$(ls -A %s | grep -vx control | grep -vx %s)\"",
+		 s->m->directory, strrchr(s->path, '/') + 1);
+	assert_int_equal(system(command), 0);
+}
+
 static void a_full_disk_costs_no_older_snapshot(void **state)
 {
 	struct saved s = {.m = machine_start(usual)};
 	struct machine *m;
 	const char *said;
-	char part[160];
 
 	(void)state;
 	fill(s.m);
@@ -646,8 +848,7 @@ static void a_full_disk_costs_no_older_snapshot(void **state)
 	}
 	assert_int_equal(atomic_load(&s.m->vmm.exit_status), EXIT_RUNNING);
 	assert_int_equal(fake_kvm.goes_on, 5);
-	snprintf(part, sizeof(part), "%s.part", s.path);
-	assert_int_not_equal(access(part, F_OK), 0);
+	nothing_is_left_over(&s);
 	assert_int_equal(restore(s.path, usual, &m, &said), 0);
 	check_restored(m);
 	machine_stop(m);
@@ -659,32 +860,110 @@ static void what_a_killed_vmm_left_is_no_snapshot_and_in_nobodys_way(void **stat
 {
 	struct saved s;
 	char part[160];
-	int fd;
 
 	(void)state;
 	make(&s);
 	json_object_put(s.event);
-	snprintf(part, sizeof(part), "%s.part", s.path);
 	/* As far as it had come: all but the head, which is written last. */
+	snprintf(part, sizeof(part), "%s.part.aaaaaa", s.path);
 	assert_int_equal(rename(changed(&s, 0, "\0\0\0\0\0\0\0", 8), part), 0);
 	take(&s, "");
 	assert_string_equal(text_of(s.event, "state"), "done");
-	json_object_put(s.event);
-	assert_int_not_equal(access(part, F_OK), 0);
-
-	fd = open(part, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-	assert_int_equal(flock(fd, LOCK_EX), 0);
-	listen_start();
-	take(&s, "");
-	listen_stop();
-	failed(&s, "another toyvmm is writing");
-	unlink(part);
-	close(fd);
-	refused(changed(&s, 0, "\0\0\0\0\0\0\0", 8), usual, "has written to its end");
-	snprintf(part, sizeof(part), "%s.changed", s.path);
-	unlink(part);
-	s.event = NULL;
+	refused(part, usual, "has written to its end");
+	assert_int_equal(unlink(part), 0);
 	end(&s);
+}
+
+static void take_fails(struct saved *s, const char *words)
+{
+	listen_start();
+	take(s, "");
+	listen_stop();
+	failed(s, words);
+	s->event = NULL;
+	nothing_is_left_over(s);
+}
+
+/* Whoever can guess a name prepares nothing with it, and only the owner can read. */
+static void a_snapshot_is_its_owners(void **state)
+{
+	struct saved s = {.m = machine_start(usual)};
+	mode_t mask = umask(0);
+	char part[160], precious[160];
+	struct stat st;
+
+	(void)state;
+	snprintf(part, sizeof(part), "%s/snapshot.part", s.m->directory);
+	snprintf(precious, sizeof(precious), "%s/precious", s.m->directory);
+	assert_int_equal(close(open(precious, O_CREAT | O_WRONLY | O_CLOEXEC, 0666)), 0);
+	assert_int_equal(link(precious, part), 0);
+	take(&s, "");
+	umask(mask);
+	assert_string_equal(text_of(s.event, "state"), "done");
+	assert_int_equal(stat(s.path, &st), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0600);
+	assert_int_equal(st.st_nlink, 1);
+	assert_int_equal(file_size(precious), 0);
+	unlink(part);
+	unlink(precious);
+	end(&s);
+}
+
+static void only_a_snapshot_is_replaced(void **state)
+{
+	struct saved s = {.m = machine_start(usual)};
+	int fd;
+
+	(void)state;
+	snprintf(s.path, sizeof(s.path), "%s/snapshot", s.m->directory);
+	assert_int_equal(mkdir(s.path, 0700), 0);
+	take_fails(&s, "that is a directory: expected the name of a new file, or of an older");
+	assert_int_equal(rmdir(s.path), 0);
+	assert_int_equal(mkfifo(s.path, 0600), 0);
+	take_fails(&s, "that is a pipe");
+	unlink(s.path);
+	assert_int_equal(symlink("nowhere", s.path), 0);
+	take_fails(&s, "that is a symbolic link");
+	unlink(s.path);
+	fd = open(s.path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	take_fails(&s, "that is a file that is no snapshot");
+	assert_int_equal(write(fd, "precious", 8), 8);
+	take_fails(&s, "that is a file that is no snapshot");
+	assert_int_equal(file_size(s.path), 8);
+	close(fd);
+	unlink(s.path);
+	no_driver(&s);
+}
+
+/* Though a guest can write there what it likes, such as a snapshot's beginning. */
+static void the_guests_own_files_are_not_replaced(void **state)
+{
+	struct machine *m = machine_prepare((const char *const[]){"--memory=64M", NULL});
+	char path[128], option[160];
+	struct saved s = {0};
+	int fd;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/snapshot", m->directory);
+	fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	assert_int_equal(write(fd, "TOYVMM\r\n", 8), 8);
+	assert_int_equal(ftruncate(fd, 64 * (off_t)MIB), 0);
+	for (int i = 0; i < 2; i++) {
+		snprintf(option, sizeof(option), i ? "--pmem=path=%s" :
+			 "--memory=64M,backing=file,path=%s", path);
+		s.m = machine_start((const char *const[]){option, NULL});
+		memcpy(s.m->directory, m->directory, sizeof(m->directory));
+		listen_start();
+		take(&s, "");
+		listen_stop();
+		failed(&s, "that is a file that this guest has as memory");
+		s.event = NULL;
+		no_driver(&s);
+	}
+	assert_int_equal(file_size(path), 64 * MIB);
+	close(fd);
+	unlink(path);
+	machine_stop(m);
 }
 
 static void a_place_that_is_none_is_named(void **state)
@@ -718,6 +997,8 @@ int main(void)
 		cmocka_unit_test(what_is_not_needed_is_left_out_and_counted),
 		cmocka_unit_test(a_snapshot_brings_no_pages),
 		cmocka_unit_test(a_machine_comes_back_as_it_was),
+		cmocka_unit_test(a_file_of_memory_begins_empty),
+		cmocka_unit_test(a_refused_snapshot_leaves_the_file_of_memory),
 		cmocka_unit_test(a_restored_machine_can_be_saved_again),
 		cmocka_unit_test(then_quit_ends_the_vmm),
 		cmocka_unit_test(it_waits_for_the_vcpus_and_for_a_reset),
@@ -727,12 +1008,20 @@ int main(void)
 		cmocka_unit_test(BAL_HINT_11_hints_of_an_earlier_round_stay_good),
 		cmocka_unit_test(another_machine_is_named),
 		cmocka_unit_test(a_head_that_lies_is_refused),
+		cmocka_unit_test(a_configuration_is_text),
 		cmocka_unit_test(a_file_that_was_cut_is_refused_wherever),
 		cmocka_unit_test(memory_that_is_not_the_guests_is_refused),
+		cmocka_unit_test(persistent_memory_is_not_written_by_a_snapshot),
+		cmocka_unit_test(bytes_after_the_end_are_refused),
+		cmocka_unit_test(what_the_host_was_about_to_do_goes_on),
+		cmocka_unit_test(a_record_from_a_later_toyvmm_is_named),
 		cmocka_unit_test(no_byte_of_the_record_is_believed),
 		cmocka_unit_test(parts_of_a_record_are_checked),
 		cmocka_unit_test(a_full_disk_costs_no_older_snapshot),
 		cmocka_unit_test(what_a_killed_vmm_left_is_no_snapshot_and_in_nobodys_way),
+		cmocka_unit_test(a_snapshot_is_its_owners),
+		cmocka_unit_test(only_a_snapshot_is_replaced),
+		cmocka_unit_test(the_guests_own_files_are_not_replaced),
 		cmocka_unit_test(a_place_that_is_none_is_named),
 	};
 

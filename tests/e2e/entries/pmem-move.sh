@@ -1,43 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=sh
-# A guest that writes and flushes all the time is saved, in the middle of a flush if the disk is
-# slow enough (tests/kvm/pmem.c makes sure of that), and goes on in another process; then another
-# takes it over. The file is the same all the while, and no write or flush fails.
+# A guest is saved in the middle of a flush, while the disk of its file holds still, and goes on in
+# another process, which makes that flush once more: only then has the guest's program written. The
+# same when another process takes the guest over.
 # shows: PMEM-06 PMEM-12 PMEM-14
 
 file=$VM_TMP/snapshot
-
-# Four programs at once, each of which writes and waits until the disk has it, over and over: so
-# much that nearly always one waits.
-writers_begin()
-{
-	vm_guest "rm -f /tmp/stop /mem/random*"
-	for i in 1 2 3 4; do
-		write="dd if=/mem/pattern of=/mem/writer$i bs=1M count=2 conv=fsync,notrunc 2>/tmp/dd$i"
-		vm_guest "while [ ! -e /tmp/stop ]; do $write && echo . >>/tmp/wrote$i || cat /tmp/dd$i >>/tmp/failed; done >/dev/null &"
-	done
-}
-
-least_written()
-{
-	vm_guest "wc -l /tmp/wrote[1-4]" | awk '$2 != "total" { print $1 }' | sort -n | head -n 1
-}
-
-writers_moved()
-{
-	[ "$(least_written)" -gt "$1" ]
-}
-
-writers_go_on()
-{
-	rounds=$(least_written)
-	check_within 60 "all writers go on, after $rounds rounds at least" writers_moved "$rounds"
-}
-
-flushing()
-{
-	echo "$SAVED" | grep -q '"id":"pmem0","flushing":true'
-}
 
 go_on_with()
 {
@@ -45,43 +13,118 @@ go_on_with()
 	vm_go_on "$@" $(guest_options "$GUEST")
 }
 
-check "the guest mounts the file system" vm_guest "mount -t ext4 -o dax /dev/pmem0 /mem" || return
-vm_guest "touch /tmp/wrote1 /tmp/wrote2 /tmp/wrote3 /tmp/wrote4"
-check "it fills a file" vm_guest "pattern fill /mem/pattern 8; sync"
-writers_begin
-writers_go_on
-tries=0 SAVED=
-until flushing; do
-	tries=$((tries + 1))
-	[ $tries -le 2 ] || break
-	old=$VM_PID
+by_snapshot()
+{
 	snapshot "$file" then=quit || return
+	[ -z "${VM_OWN_MACHINE:-}" ] || check "it was saved in the middle of a flush" saved_flushing
 	ended_well "$old"
-	check "another process goes on with the snapshot" go_on_with --restore "$file" || return
-done
-if flushing; then
-	pass "saved in the middle of a flush, at attempt $tries"
-else
-	note "no flush was going on when it was saved: this disk is too fast"
-fi
-rm -f "$file"
-writers_go_on
-check "flushes in this process: $(vm_info pmem0.requests)" [ "$(vm_info pmem0.requests)" -gt 0 ]
+	check "another process goes on with the snapshot" go_on_with --restore "$file"
+}
 
-old=$VM_PID
-check "another process takes the guest over" go_on_with --takeover "$VM_DIR/control" || return
-note "$(grep -- '--takeover .*goes on here' "$VM_DIR/console" | tail -n 1)"
-ended_well "$old"
-writers_go_on
-vm_guest "touch /tmp/stop; wait"
-check_is "writes that failed" "$(vm_guest "cat /tmp/failed 2>/dev/null | wc -l")" 0
-check "the pattern is intact" vm_guest "pattern check /mem/pattern"
-vm_guest "dd if=/mem/pattern of=/tmp/part bs=1M count=2 2>/dev/null"
-for i in 1 2 3 4; do
-	check "and what writer $i wrote" vm_guest cmp /tmp/part "/mem/writer$i"
-done
-vm_guest rm /tmp/part
-check_is "flushes that failed" "$(vm_info pmem0.host_failures)" 0
+saved_flushing()
+{
+	echo "$SAVED" | grep -q '"id":"pmem0","flushing":true'
+}
+
+by_takeover()
+{
+	check "another process takes the guest over" go_on_with --takeover "$VM_DIR/control" || return
+	note "$(grep -- '--takeover .*goes on here' "$VM_DIR/console" | tail -n 1)"
+	ended_well "$old"
+}
+
+flush_goes_on()
+{
+	[ "$(vm_info pmem0.flushing)" = true ]
+}
+
+# How often a VMM said that it waits for the disk
+waits()
+{
+	grep -c 'waiting for the flush' "$VM_DIR/console"
+}
+
+waits_again()
+{
+	[ "$(waits)" -gt "$1" ]
+}
+
+# let_go WAITS: the disk holds still until the VMM waits for it. Succeeds if it then still has the
+# guest.
+let_go()
+{
+	until_true 60 waits_again "$1" && not moved
+	let_go_status=$?
+	fsfreeze --unfreeze "$VM_TMP/below"
+	return $let_go_status
+}
+
+moved()
+{
+	[ -e "$file" ] || grep -q -- '--takeover .*goes on here' "$VM_DIR/console"
+}
+
+# on_disk NAME: checksum of a file of the guest's, as the disk would have it after a failure of
+# power
+on_disk()
+{
+	after_crash cp "$VM_TMP/after/data" "$VM_TMP/data"
+	e2fs e2fsck -fy "$VM_TMP/data" >"$VM_DIR/fsck" 2>&1
+	e2fs debugfs -R "cat /$1" "$VM_TMP/data" 2>/dev/null | sha256sum
+	rm "$VM_TMP/data"
+}
+
+# The guest writes a file and waits until the disk has it, in the background.
+write_begins()
+{
+	vm_guest "rm -f /tmp/written; { dd if=/tmp/random of=/mem/$1 bs=64k conv=fsync 2>/dev/null; echo \$? >/tmp/written; } &"
+}
+
+write_over()
+{
+	vm_guest "[ -e /tmp/written ]"
+}
+
+# The disk holds still, and a flush of the file is on its way.
+flush_begins()
+{
+	check "the host's disk holds still" fsfreeze --freeze "$VM_TMP/below" || return
+	write_begins "$1"
+	check_within 30 "the guest writes $1, and a flush of the host's file goes on" flush_goes_on
+	check "the guest waits for it" not write_over
+	check "the disk does not have $1" [ "$(on_disk "$1")" != "$sum" ]
+	let_go "$(waits)" &
+	LET_GO=$!
+}
+
+# move_in_a_flush NAME COMMAND: it brings the guest to another process
+move_in_a_flush()
+{
+	old=$VM_PID
+	sum=$(vm_guest "dd if=/dev/urandom of=/tmp/random bs=64k count=16 2>/dev/null; sha256sum </tmp/random")
+	if [ -n "${VM_OWN_MACHINE:-}" ]; then flush_begins "$1" || return; else write_begins "$1"; fi
+	"$2"
+	move_status=$?
+	[ -z "${VM_OWN_MACHINE:-}" ] ||
+		check "the old process kept the guest until the flush had ended" wait "$LET_GO"
+	[ $move_status -eq 0 ] || return
+	check_within 60 "the guest's program comes to its end in the new process" write_over || return
+	check_is "its exit status" "$(vm_guest "cat /tmp/written")" 0
+	check "flushes of the file in this process: $(vm_info pmem0.host_calls)" \
+		[ "$(vm_info pmem0.host_calls)" -gt 0 ]
+	check_is "flushes that failed" "$(vm_info pmem0.failed)" 0
+	check_is "$1, as the guest has it" "$(vm_guest "sha256sum </mem/$1")" "$sum"
+	[ -n "${VM_OWN_MACHINE:-}" ] || return 0
+	check_is "$1, as the disk has it" "$(on_disk "$1")" "$sum"
+}
+
+check "the guest makes an ext4 file system" \
+	vm_guest "/e2fs/run mke2fs -q -F -t ext4 -b 4096 /dev/pmem0" || return
+check "it mounts that" vm_guest "mount -t ext4 -o dax /dev/pmem0 /mem" || return
+move_in_a_flush saved by_snapshot || return
+rm "$file"
+move_in_a_flush taken by_takeover || return
+vm_guest rm /tmp/random
 check "umount" vm_guest umount /mem
-e2fs e2fsck -fn "$DISK/data" >"$VM_DIR/fsck" 2>&1
+e2fs e2fsck -fn "$DISK/own/data" >"$VM_DIR/fsck" 2>&1
 check_is "what e2fsck says of the file, by its status" $? 0

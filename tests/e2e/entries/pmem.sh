@@ -41,7 +41,7 @@ requests=$(vm_info pmem0.requests) calls=$(vm_info pmem0.host_calls)
 first=$(vm_guest "dd if=/dev/urandom bs=4k count=2 2>/dev/null >/tmp/8k; sha256sum </tmp/8k")
 check "the guest writes 8 KiB and does not flush" \
 	vm_guest "dd if=/tmp/8k of=/dev/pmem0 bs=4k oflag=direct 2>/dev/null"
-check "the host's file has them" starts_with "$first" "$DISK/data"
+check "the host's file has them" starts_with "$first" "$DISK/own/data"
 check_is "flushes that the guest asked for" "$(vm_info pmem0.requests)" "$requests"
 [ -z "${VM_OWN_MACHINE:-}" ] || check "the disk has not" not on_disk "$first"
 check "the guest writes more, and flushes" \
@@ -67,7 +67,7 @@ if [ -n "${VM_OWN_MACHINE:-}" ]; then
 	after_crash cp "$VM_TMP/after/data" "$VM_TMP/data"
 else
 	note "what the host's file has; what the disk has is not to be seen on a machine not ours:"
-	cp "$DISK/data" "$VM_TMP/data"
+	cp "$DISK/own/data" "$VM_TMP/data"
 fi
 check_files
 

@@ -8,7 +8,6 @@
 target=$((112 * MIB))
 file=$VM_TMP/snapshot
 
-# Inflate until the guest has begun and is far from done. Each try begins with nothing.
 begin_inflate()
 {
 	command_ok set-balloon $((target * 1024)) && until_true 30 inflating
@@ -20,6 +19,7 @@ inflating()
 }
 
 work_begins || return
+guest_busy || return
 old=$VM_PID
 check "an inflate begins" begin_inflate || return
 snapshot "$file" then=quit || return
@@ -31,6 +31,7 @@ check_is "what was wanted" "$(saved balloon.target)" $target
 ended_well "$old"
 
 restore "$file" anon || return
+guest_calm
 check_within 90 "the balloon of $(mib $target) MiB is reached" balloon_is $target
 check_moved "it holds as much, as the device remembers" "$(saved balloon.actual)" \
 	"$(vm_info_kb balloon.given)" -eq $target
