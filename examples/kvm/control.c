@@ -329,6 +329,7 @@ int control_create(struct vmm *vmm)
 /* Whether a socket can be made in the directory of @path. 0, or -1 having said why not. */
 static int check_directory(const char *path)
 {
+	const size_t most = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
 	const char *slash = strrchr(path, '/');
 	char *directory = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
 	int err = !directory || access(directory, W_OK | X_OK) ?
@@ -336,6 +337,8 @@ static int check_directory(const char *path)
 		       strerror(errno)) : 0;
 
 	free(directory);
+	if (!err && strlen(path) > most)
+		err = fail("--control %s: expected a path of at most %zu characters", path, most);
 	return err;
 }
 
@@ -345,7 +348,8 @@ int control_prepare(struct vmm *vmm)
 	const char *path = vmm->options.control;
 	struct stat theirs, ours;
 
-	if (path && !stat(path, &ours) && !stat(vmm->options.takeover, &theirs) &&
+	/* A link to it would stay. */
+	if (path && !lstat(path, &ours) && !stat(vmm->options.takeover, &theirs) &&
 	    ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino)
 		return check_directory(path);
 	return control_create(vmm);

@@ -120,7 +120,9 @@ static void loop(struct vmm *vmm)
 		for (int i = 0; i < count; i++) {
 			const struct watch *watch = events[i].data.ptr;
 
-			watch->ready(watch->ctx);
+			/* One before it may have ended this one. */
+			if (watch->ready)
+				watch->ready(watch->ctx);
 		}
 		reset_proceed(vmm);
 		pause_proceed(vmm);

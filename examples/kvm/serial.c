@@ -237,7 +237,9 @@ void serial_own_terminal(struct vmm *vmm, bool own)
 	if (serial->raw == own)
 		return;
 	serial->raw = false;
-	if (own && tcgetattr(STDIN_FILENO, &saved_terminal) == 0) {
+	/* In the background it is somebody else's, and would stop us for touching it. */
+	if (own && tcgetpgrp(STDIN_FILENO) == getpgrp() &&
+	    tcgetattr(STDIN_FILENO, &saved_terminal) == 0) {
 		raw = saved_terminal;
 		cfmakeraw(&raw);
 		raw.c_oflag |= OPOST;

@@ -125,7 +125,8 @@ static void forget_peer(struct vmm *vmm)
 	loop_remove(vmm, &vmm->update.peer);
 	loop_remove(vmm, &vmm->update.limit);
 	close(vmm->update.peer.fd);
-	close(vmm->update.limit.fd);
+	if (vmm->update.limit.fd >= 0)
+		close(vmm->update.limit.fd);
 	vmm->update = (struct update){0};
 }
 
@@ -260,7 +261,8 @@ static int send_memory(const struct vmm *vmm, int fd)
 	control.head.cmsg_type = SCM_RIGHTS;
 	control.head.cmsg_len = CMSG_LEN(message.count * sizeof(int));
 	head.msg_controllen = CMSG_SPACE(message.count * sizeof(int));
-	if (sendmsg(fd, &head, MSG_NOSIGNAL) != sizeof(message))
+	/* Answers that nobody reads may have left no room: then this is no new process. */
+	if (sendmsg(fd, &head, MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof(message))
 		return -1;
 	return send_all(fd, stretches, message.len);
 }
@@ -280,7 +282,9 @@ void update_begin(struct vmm *vmm, int fd)
 {
 	struct update *update = &vmm->update;
 
-	*update = (struct update){.running = true, .peer = {fd, peer_ready, vmm}};
+	*update = (struct update){
+		.running = true, .peer = {fd, peer_ready, vmm}, .limit = {.fd = -1},
+	};
 	if (send_memory(vmm, fd) || timer_add(vmm, &update->limit, too_late, vmm) ||
 	    loop_add(vmm, &update->peer)) {
 		give_up(vmm, "the new process cannot be given the memory");

@@ -54,12 +54,14 @@ struct vmemdev_class {
 	void (*reset)(struct vmemdev_device *dev);
 	/* Whether host work is outstanding. */
 	bool (*waiting)(const struct vmemdev_device *dev);
+	/* Whether nothing is left of what was before, so that load() may begin. NULL: always. */
+	bool (*fresh)(const struct vmemdev_device *dev);
 	/* Whether save() can tell all. NULL: always. */
 	bool (*savable)(const struct vmemdev_device *dev);
 	/* Most bytes that save() writes; what it writes; and that read again, checked. */
 	size_t (*save_size)(const struct vmemdev_device *dev);
 	void (*save)(const struct vmemdev_device *dev, struct record_out *out);
-	/* Returns 0, VMEMDEV_E_RECORD, VMEMDEV_E_MISMATCH, or VMEMDEV_E_STATE: not fresh. */
+	/* Returns 0, VMEMDEV_E_RECORD or VMEMDEV_E_MISMATCH. */
 	int (*load)(struct vmemdev_device *dev, struct record_in *in);
 	/* Back to power-on, after reset. Returns 0 or an error; NULL: nothing to do. */
 	int (*system_reset)(struct vmemdev_device *dev);

@@ -228,7 +228,7 @@ int vmemdev_device_load(struct vmemdev_device *dev, const void *src, size_t len)
 	if (src == NULL)
 		return VMEMDEV_E_INVAL;
 	if (dev->inside_ || dev->status_ != 0 ||
-	    (dev->class_->waiting != NULL && dev->class_->waiting(dev)))
+	    (dev->class_->fresh != NULL && !dev->class_->fresh(dev)))
 		return VMEMDEV_E_STATE;
 	err = get_all(&in, dev, &fault);
 	if (err != 0) {

@@ -336,6 +336,14 @@ static bool waiting(const struct vmemdev_device *dev)
 	return const_mem_of(dev)->waiting_;
 }
 
+/* What is plugged, or told to somebody, would be lost track of. */
+static bool fresh(const struct vmemdev_device *dev)
+{
+	const struct vmemdev_mem *m = const_mem_of(dev);
+
+	return !m->waiting_ && m->listeners_ == NULL && m->plugged_ == 0;
+}
+
 /* Work whose request is gone, or is not looked at again, whoever loads could not ask for. */
 static bool savable(const struct vmemdev_device *dev)
 {
@@ -392,6 +400,7 @@ static const struct vmemdev_class class = {
 	.queue_reset = queue_reset,
 	.queue_stop = queue_stop,
 	.waiting = waiting,
+	.fresh = fresh,
 	.savable = savable,
 	.save_size = mem_save_size,
 	.save = mem_save,

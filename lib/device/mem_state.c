@@ -92,8 +92,6 @@ int mem_load(struct vmemdev_device *dev, struct record_in *in)
 	uint32_t shift = record_get32(in);
 	uint16_t node = record_get16(in);
 
-	if (m->listeners_ != NULL || m->plugged_ > 0)
-		return VMEMDEV_E_STATE;
 	if (!in->bad && (addr != m->addr_ || size != m->region_size_ || shift != m->block_shift_ ||
 			 node != m->node_))
 		return VMEMDEV_E_MISMATCH;

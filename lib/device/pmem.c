@@ -158,6 +158,12 @@ static bool savable(const struct vmemdev_device *dev)
 	return !p->waiting_ || (p->request_count_ > 0 && device_live(dev));
 }
 
+/* A flush that goes on, or a failure to be told, is the next driver's matter. */
+static bool fresh(const struct vmemdev_device *dev)
+{
+	return !const_pmem_of(dev)->waiting_ && !const_pmem_of(dev)->owed_;
+}
+
 /* Flush for what is gathered. Returns what the host answered. */
 static int flush(struct vmemdev_pmem *p)
 {
@@ -253,8 +259,6 @@ static int load(struct vmemdev_device *dev, struct record_in *in)
 	uint64_t addr = record_get64(in), size = record_get64(in);
 	uint32_t owed = record_get_upto(in, 1);
 
-	if (p->waiting_ || p->owed_)
-		return VMEMDEV_E_STATE;
 	if (in->bad)
 		return VMEMDEV_E_RECORD;
 	if (addr != p->addr_ || size != p->size_)
@@ -275,6 +279,7 @@ static const struct vmemdev_class class = {
 	.process = process,
 	.queue_reset = queue_reset,
 	.queue_stop = queue_stop,
+	.fresh = fresh,
 	.savable = savable,
 	.save_size = save_size,
 	.save = save,

@@ -6,6 +6,7 @@
 #include "machine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -331,6 +332,50 @@ static void a_slow_peer_is_not_waited_for(void **state)
 	machine_stop(m);
 }
 
+/* Neither is one that asks and is gone, which leaves nothing else closed. */
+static void a_peer_that_is_gone_at_once_changes_nothing(void **state)
+{
+	struct machine *m = start();
+	int peer = client_open(m);
+
+	(void)state;
+	listen_start();
+	client_say(peer, "{\"cmd\":\"takeover\"}");
+	close(peer);
+	for (int i = 0; i < 4; i++)
+		machine_turn(m);
+	listen_stop();
+	assert_false(m->vmm.update.running);
+	assert_true(fcntl(STDIN_FILENO, F_GETFD) >= 0);
+	ask_ok(m, "{\"cmd\":\"info\"}");
+	machine_stop(m);
+}
+
+/* Nor one that reads no answers: there is room for that to the command, and for no more. */
+static void a_peer_that_reads_nothing_is_not_waited_for(void **state)
+{
+	struct machine *m = start();
+	int peer = client_open(m);
+	char room[3];
+
+	(void)state;
+	client_say(peer, "{\"cmd\":\"takeover\"}");
+	for (int i = 0; i < CLIENTS_MAX; i++) {
+		struct client *client = &m->vmm.control.clients[i];
+
+		while (client->vmm && send(client->watch.fd, "{}\n", 3, MSG_DONTWAIT) == 3)
+			continue;
+	}
+	assert_int_equal(recv(peer, room, sizeof(room), 0), sizeof(room));
+	listen_start();
+	for (int i = 0; i < 4; i++)
+		machine_turn(m);
+	listen_stop();
+	assert_false(m->vmm.update.running);
+	close(peer);
+	machine_stop(m);
+}
+
 /* Whatever was let go by then is taken up again. */
 static void a_peer_that_is_gone_at_the_last_moment_gets_nothing(void **state)
 {
@@ -602,6 +647,8 @@ int main(void)
 		cmocka_unit_test(a_new_process_that_fails_leaves_the_guest_where_it_is),
 		cmocka_unit_test(memory_that_cannot_be_handed_over_is_named),
 		cmocka_unit_test(a_refusal_is_shown_as_text),
+		cmocka_unit_test(a_peer_that_is_gone_at_once_changes_nothing),
+		cmocka_unit_test(a_peer_that_reads_nothing_is_not_waited_for),
 		cmocka_unit_test(a_slow_peer_is_not_waited_for),
 		cmocka_unit_test(a_peer_that_is_gone_at_the_last_moment_gets_nothing),
 		cmocka_unit_test(nothing_changes_once_the_record_is_taken),

@@ -502,7 +502,15 @@ static void a_device_with_listeners_is_not_fresh(void **state)
 	rig_save(rig, &record);
 	rig_fresh_mem(rig, NULL);
 	assert_int_equal(vmemdev_mem_listen(&rig->mem, &listener), 0);
+	assert_int_equal(vmemdev_mem_set_requested(&rig->mem, MEM_BLOCK), 0);
 	assert_int_equal(rig_load(rig, &record), VMEMDEV_E_STATE);
+	/* The driver that comes is still to hear of the new size. */
+	vmemdev_device_set_status(rig->dev, 3);
+	vmemdev_device_accept(rig->dev, 1, 1);
+	vmemdev_device_set_status(rig->dev, DRV_READY);
+	(void)drv_took_config_irq(rig);
+	vmemdev_device_set_status(rig->dev, DRV_LIVE);
+	assert_true(drv_took_config_irq(rig));
 }
 
 static void fresh(struct rig *rig)

@@ -22,10 +22,16 @@ struct left_out {
 };
 
 static const struct left_out left_out[] = {
+	{"device_gone", "HOST_REG_14_a_queue_cannot_be_stopped_without_its_ring",
+	 "a load finds first that the ring is gone"},
+	{"device_misuse", "FEAT_06_a_device_is_attached_once_and_wholly",
+	 "attaches a device by hand, which a move attaches, too"},
 	{"device_queues", "VQR_01_after_a_queue_reset_its_memory_is_not_touched",
 	 "a loaded device looks at all queues if one was kicked, not at that one alone"},
 	{"pmem_later", "HOST_VQ_11_room_that_vanishes_meanwhile_stops_the_device",
 	 "requests are taken again, and refused, before their flush is asked for again"},
+	{"vq_edges", "HOST_VQ_10_a_host_that_takes_memory_away_at_any_call",
+	 "a load finds first that the ring is gone"},
 	{"vq_state", "random_states_are_refused_or_harmless",
 	 "what a queue makes of an invented state need not be a possible one"},
 	{NULL, NULL, NULL},
