@@ -107,6 +107,7 @@ inline device_stage()
 	d_step { staged = staged + word; word = 0 }
 }
 
+/* maps: lib/core/packed.c store_flags: guest_store_release16( */
 /* maps: lib/core/packed.c packed_publish: store_flags(vq, vq->next_used_, vq->first_flags_) | next_used_ = step( */
 inline device_show()
 {
