@@ -271,8 +271,8 @@ int vmemdev_device_save(const struct vmemdev_device *dev, void *dst, size_t size
  * slots of a memory device come after its load, and are told what is plugged then.
  * Tokens count from the start again: what the host had put off before the load is not to
  * be completed on @dev. The guest's last statistics are read again, and come with the time
- * of that. A ring that is not in guest memory makes a device that needs a reset: load memory devices
- * before others, as rings may lie in their blocks.
+ * of that. A ring that is not in guest memory makes a device that needs a reset: load memory
+ * devices before others, as rings may lie in their blocks.
  * returns: 0; VMEMDEV_E_INVAL for a NULL; VMEMDEV_E_STATE (not fresh, inside a callback);
  * VMEMDEV_E_RECORD, VMEMDEV_E_VERSION, VMEMDEV_E_MISMATCH (of another configuration:
  * another type, region, block size, host page size, smaller queues, features that are not

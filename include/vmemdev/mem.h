@@ -171,7 +171,7 @@ struct vmemdev_mem {
 	void *ctx_;
 	uint64_t *bitmap_;                /* a set bit is a plugged block */
 	uint64_t addr_, region_size_, usable_, requested_, plugged_, slack_;
-	uint64_t first_, blocks_;         /* what the waiting host call is about */
+	uint64_t first_, end_;            /* what the waiting host call is about */
 	uint64_t token_;                  /* the last one given to the host */
 	uint32_t block_shift_;
 	uint16_t node_;

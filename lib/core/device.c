@@ -195,6 +195,16 @@ void vmemdev_device_set_status(struct vmemdev_device *dev, uint8_t status)
 		start(dev);
 }
 
+void device_forget_driver(struct vmemdev_device *dev)
+{
+	dev->status_ = 0;
+	dev->accepted_ = 0;
+	dev->accepted_bad_ = 0;
+	dev->kicked_ = 0;
+	dev->fault_ = 0;
+	dev->config_held_ = 0;
+}
+
 void vmemdev_device_reset(struct vmemdev_device *dev)
 {
 	if (dev->inside_)
@@ -208,12 +218,7 @@ void vmemdev_device_reset(struct vmemdev_device *dev)
 	}
 	if (dev->class_->reset != NULL)
 		dev->class_->reset(dev);
-	dev->status_ = 0;
-	dev->accepted_ = 0;
-	dev->accepted_bad_ = 0;
-	dev->kicked_ = 0;
-	dev->fault_ = 0;
-	dev->config_held_ = 0;
+	device_forget_driver(dev);
 	if (dev->transport_ != NULL)
 		dev->transport_->reset(dev->transport_ctx_);
 	dev->inside_ = 0;

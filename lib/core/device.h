@@ -93,6 +93,9 @@ void device_config_changed(struct vmemdev_device *dev);
 /* Whether the accepted features will do (2.2). */
 bool device_features_ok(const struct vmemdev_device *dev);
 
+/* Nothing is left of what a driver has said or met; its queues are reset by the caller. */
+void device_forget_driver(struct vmemdev_device *dev);
+
 /* Look at each enabled queue in the next run. */
 void device_kick_all(struct vmemdev_device *dev);
 

@@ -31,6 +31,7 @@
 #define device_config_changed vmemdev_i_device_config_changed
 #define device_fail vmemdev_i_device_fail
 #define device_features_ok vmemdev_i_device_features_ok
+#define device_forget_driver vmemdev_i_device_forget_driver
 #define device_init vmemdev_i_device_init
 #define device_kick_all vmemdev_i_device_kick_all
 #define device_live vmemdev_i_device_live
@@ -63,7 +64,9 @@
 #define packed_wants_notify vmemdev_i_packed_wants_notify
 #define pages_inflate vmemdev_i_pages_inflate
 #define pages_read vmemdev_i_pages_read
+#define record_begin vmemdev_i_record_begin
 #define record_bits_size vmemdev_i_record_bits_size
+#define record_end vmemdev_i_record_end
 #define record_get16 vmemdev_i_record_get16
 #define record_get32 vmemdev_i_record_get32
 #define record_get64 vmemdev_i_record_get64
@@ -76,7 +79,6 @@
 #define record_put64 vmemdev_i_record_put64
 #define record_put8 vmemdev_i_record_put8
 #define record_put_bits vmemdev_i_record_put_bits
-#define record_put_header vmemdev_i_record_put_header
 #define split_parts vmemdev_i_split_parts
 #define split_pop vmemdev_i_split_pop
 #define split_publish vmemdev_i_split_publish

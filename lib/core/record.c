@@ -14,15 +14,12 @@ enum { ZEROS = 0, ONES = 1, AS_IS = 2, KIND_SHIFT = 30 };
 
 static uint8_t *room(struct record_out *out, size_t len)
 {
-	uint8_t *at = out->at;
-
-	if (out->full || out->left < len) {
+	if (out->full || len > out->size || out->done > out->size - len) {
 		out->full = true;
 		return NULL;
 	}
-	out->at += len;
-	out->left -= len;
-	return at;
+	out->done += len;
+	return out->dst + (out->done - len);
 }
 
 static const uint8_t *take(struct record_in *in, size_t len)
@@ -105,15 +102,20 @@ uint32_t record_get_upto(struct record_in *in, uint32_t max)
 	return 0;
 }
 
-void record_put_header(void *dst, uint32_t magic, uint32_t len, uint32_t device_id)
+void record_begin(struct record_out *out, void *dst, size_t size)
 {
-	struct record_out out = { dst, RECORD_HEADER, false };
+	*out = (struct record_out){ dst, size, RECORD_HEADER, size < RECORD_HEADER };
+}
 
-	record_put32(&out, magic);
-	record_put16(&out, MAJOR);
-	record_put16(&out, MINOR);
-	record_put32(&out, len);
-	record_put32(&out, device_id);
+void record_end(struct record_out *out, uint32_t magic, uint32_t device_id)
+{
+	struct record_out header = { out->dst, RECORD_HEADER, 0, out->full };
+
+	record_put32(&header, magic);
+	record_put16(&header, MAJOR);
+	record_put16(&header, MINOR);
+	record_put32(&header, (uint32_t)out->done);
+	record_put32(&header, device_id);
 }
 
 int record_get_header(struct record_in *in, uint32_t magic, uint32_t device_id)

@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 struct record_out {
-	uint8_t *at;
-	size_t left;
+	uint8_t *dst;
+	size_t size, done;
 	bool full;
 };
 
@@ -39,11 +39,13 @@ uint32_t record_get_upto(struct record_in *in, uint32_t max);
 
 /*
  * What each record begins with: le32 magic, le16 major, le16 minor, le32 length of it all,
- * le32 device ID. Reading it leaves the rest, and returns 0, VMEMDEV_E_RECORD,
- * VMEMDEV_E_VERSION or VMEMDEV_E_MISMATCH.
+ * le32 device ID. As the length is known last, record_begin() leaves room for it and
+ * record_end() fills that in, if all has fit. Reading it leaves the rest, and returns 0,
+ * VMEMDEV_E_RECORD, VMEMDEV_E_VERSION or VMEMDEV_E_MISMATCH.
  */
 #define RECORD_HEADER 16
-void record_put_header(void *dst, uint32_t magic, uint32_t len, uint32_t device_id);
+void record_begin(struct record_out *out, void *dst, size_t size);
+void record_end(struct record_out *out, uint32_t magic, uint32_t device_id);
 int record_get_header(struct record_in *in, uint32_t magic, uint32_t device_id);
 
 /*

@@ -76,7 +76,7 @@ static void put_common(struct record_out *out, const struct vmemdev_device *dev)
 
 int vmemdev_device_save(const struct vmemdev_device *dev, void *dst, size_t size, size_t *len)
 {
-	struct record_out out = { dst, size, false };
+	struct record_out out;
 
 	if (dst == NULL || len == NULL)
 		return VMEMDEV_E_INVAL;
@@ -84,16 +84,15 @@ int vmemdev_device_save(const struct vmemdev_device *dev, void *dst, size_t size
 		return VMEMDEV_E_STATE;
 	if (size < vmemdev_device_save_size(dev))
 		return VMEMDEV_E_NOSPC;
-	out.at += RECORD_HEADER;
-	out.left -= RECORD_HEADER;
+	record_begin(&out, dst, size);
 	put_common(&out, dev);
 	dev->class_->save(dev, &out);
 	for (uint16_t i = 0; i < dev->vq_count_; i++)
 		put_queue(&out, dev, &dev->vqs_[i]);
 	if (out.full)
 		return VMEMDEV_E_NOSPC;
-	*len = size - out.left;
-	record_put_header(dst, MAGIC, (uint32_t)*len, dev->class_->id);
+	*len = out.done;
+	record_end(&out, MAGIC, dev->class_->id);
 	return 0;
 }
 
@@ -213,11 +212,7 @@ static void forget(struct vmemdev_device *dev)
 		if (dev->vqs_[i].size_max_ > 0)
 			vmemdev_vq_reset(&dev->vqs_[i]);
 	}
-	dev->status_ = 0;
-	dev->accepted_ = 0;
-	dev->accepted_bad_ = 0;
-	dev->fault_ = 0;
-	dev->config_held_ = 0;
+	device_forget_driver(dev);
 }
 
 int vmemdev_device_load(struct vmemdev_device *dev, const void *src, size_t len)

@@ -36,6 +36,14 @@ int vq_break(struct vmemdev_vq *vq, int err)
 	return err;
 }
 
+static void ring_parts(const struct vmemdev_vq *vq, struct vq_parts *parts)
+{
+	if (vq->packed_)
+		packed_parts(vq, parts);
+	else
+		split_parts(vq, parts);
+}
+
 /* Find the ring, or find it again after guest memory moved. Returns 0 or an error. */
 static int locate_ring(struct vmemdev_vq *vq)
 {
@@ -46,13 +54,8 @@ static int locate_ring(struct vmemdev_vq *vq)
 	struct vq_parts parts;
 	uint8_t *host[3];
 
-	if (vq->packed_)
-		packed_parts(vq, &parts);
-	else
-		split_parts(vq, &parts);
+	ring_parts(vq, &parts);
 	for (int i = 0; i < 3; i++) {
-		if ((gpa[i] & (parts.align[i] - 1)) != 0)
-			return VMEMDEV_E_GUEST_RING;
 		host[i] = guest_map(vq->guest_, gpa[i], parts.len[i], access[i]);
 		if (host[i] == NULL || ((uintptr_t)host[i] & (parts.align[i] - 1)) != 0)
 			return VMEMDEV_E_GUEST_RING;
@@ -73,8 +76,7 @@ int vmemdev_vq_enable(struct vmemdev_vq *vq, const struct vmemdev_vq_layout *lay
 
 	if (vq->enabled_)
 		return VMEMDEV_E_STATE;
-	if (given.size > vq->size_max_ ||
-	    !(packed ? packed_size_ok(given.size) : split_size_ok(given.size)))
+	if (given.size > vq->size_max_ || !vq_layout_possible(&given, features))
 		return VMEMDEV_E_GUEST_RING;
 
 	vmemdev_vq_reset(vq);
@@ -258,15 +260,12 @@ bool vq_layout_possible(const struct vmemdev_vq_layout *layout, uint64_t feature
 {
 	const uint64_t gpa[3] = { layout->desc, layout->driver, layout->device };
 	bool packed = features & VMEMDEV_F_RING_PACKED;
-	struct vmemdev_vq vq = { .size_ = (uint16_t)layout->size };
+	struct vmemdev_vq vq = { .size_ = (uint16_t)layout->size, .packed_ = packed };
 	struct vq_parts parts;
 
 	if (!(packed ? packed_size_ok(layout->size) : split_size_ok(layout->size)))
 		return false;
-	if (packed)
-		packed_parts(&vq, &parts);
-	else
-		split_parts(&vq, &parts);
+	ring_parts(&vq, &parts);
 	return ((gpa[0] & (parts.align[0] - 1)) | (gpa[1] & (parts.align[1] - 1)) |
 		(gpa[2] & (parts.align[2] - 1))) == 0;
 }

@@ -164,7 +164,7 @@ static uint16_t change(struct vmemdev_mem *m, uint16_t type, struct span span)
 	m->waiting_ = 1;
 	m->request_ = type;
 	m->first_ = span.first;
-	m->blocks_ = span.end - span.first;
+	m->end_ = span.end;
 	return HELD;
 }
 
@@ -179,7 +179,7 @@ static uint16_t state_of(const struct vmemdev_mem *m, struct span span)
 static bool was_admitted(const struct vmemdev_mem *m, struct span span)
 {
 	return m->admitted_ && m->request_ == REQ_PLUG && m->first_ == span.first &&
-	       m->blocks_ == span.end - span.first;
+	       m->end_ == span.end;
 }
 
 /*
@@ -570,7 +570,7 @@ bool vmemdev_mem_next(const struct vmemdev_mem *mem, uint64_t from, bool plugged
 int vmemdev_mem_complete(struct vmemdev_mem *mem, uint64_t token, int result)
 {
 	struct vmemdev_device *dev = &mem->device_;
-	struct span span = { mem->first_, mem->first_ + mem->blocks_ };
+	struct span span = { mem->first_, mem->end_ };
 	uint8_t orphan = mem->orphan_;
 	uint16_t response;
 	int err;

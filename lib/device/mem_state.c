@@ -19,7 +19,7 @@ enum {
 
 static uint64_t bitmap_words(const struct vmemdev_mem *m)
 {
-	return ((m->region_size_ >> m->block_shift_) + 63) >> 6;
+	return vmemdev_mem_bitmap_words(m->region_size_, bytes(m, 1));
 }
 
 size_t mem_save_size(const struct vmemdev_device *dev)
@@ -42,7 +42,7 @@ void mem_save(const struct vmemdev_device *dev, struct record_out *out)
 	record_put32(out, waits);
 	record_put32(out, waits ? m->request_ : 0);
 	record_put64(out, waits ? m->first_ : 0);
-	record_put64(out, waits ? m->blocks_ : 0);
+	record_put64(out, waits ? m->end_ - m->first_ : 0);
 	record_put_bits(out, m->bitmap_, bitmap_words(m));
 }
 
@@ -72,7 +72,7 @@ static void load_request(struct vmemdev_mem *m, struct record_in *in)
 	m->admitted_ = (uint8_t)record_get_upto(in, 1);
 	m->request_ = (uint16_t)record_get_upto(in, UNPLUG_ALL);
 	m->first_ = record_get64(in);
-	m->blocks_ = record_get64(in);
+	m->end_ = m->first_ + record_get64(in);
 }
 
 static bool request_possible(const struct vmemdev_mem *m, uint64_t usable)
@@ -80,9 +80,9 @@ static bool request_possible(const struct vmemdev_mem *m, uint64_t usable)
 	uint64_t blocks = usable >> m->block_shift_;
 
 	if (!m->admitted_)
-		return m->request_ == 0 && m->first_ == 0 && m->blocks_ == 0;
-	return (m->device_.status_ & VMEMDEV_STATUS_DRIVER_OK) && m->first_ <= blocks &&
-	       m->blocks_ <= blocks - m->first_;
+		return m->request_ == 0 && m->first_ == 0 && m->end_ == 0;
+	return (m->device_.status_ & VMEMDEV_STATUS_DRIVER_OK) && m->first_ <= m->end_ &&
+	       m->end_ <= blocks;
 }
 
 int mem_load(struct vmemdev_device *dev, struct record_in *in)

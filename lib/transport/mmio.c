@@ -376,21 +376,19 @@ void vmemdev_mmio_write(struct vmemdev_mmio *mmio, uint64_t offset, uint32_t wid
 
 int vmemdev_mmio_save(const struct vmemdev_mmio *mmio, void *dst, size_t size)
 {
-	struct record_out out = { dst, size, false };
+	struct record_out out;
 
 	if (dst == NULL)
 		return VMEMDEV_E_INVAL;
 	if (size < VMEMDEV_MMIO_SAVE_SIZE)
 		return VMEMDEV_E_NOSPC;
-	record_put_header(dst, RECORD_MAGIC, VMEMDEV_MMIO_SAVE_SIZE,
-			  vmemdev_device_id(mmio->device_));
-	out.at += RECORD_HEADER;
-	out.left -= RECORD_HEADER;
+	record_begin(&out, dst, size);
 	record_put32(&out, mmio->features_sel_);
 	record_put32(&out, mmio->accept_sel_);
 	record_put32(&out, mmio->queue_sel_);
 	record_put32(&out, mmio->shm_sel_);
 	record_put32(&out, mmio->interrupts_);
+	record_end(&out, RECORD_MAGIC, vmemdev_device_id(mmio->device_));
 	return 0;
 }
 
