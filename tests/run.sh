@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # All tests of the project with one command, on a bare Debian 12 (root or sudo).
 #
-#	tests/run.sh             everything, in less than half an hour on two cores
+#	tests/run.sh             everything, in some 35 minutes on two cores
 #	tests/run.sh STEP...     only these steps; tests/run.sh --list names them
 #
 # Builds into build/, logs into build/logs/. Packages are installed where they are
@@ -21,6 +21,8 @@ s390x     a big-endian machine under qemu-user: the suites of the pure library
 i386      a 32-bit machine under qemu-user: the same
 fuzz      libFuzzer on each trust boundary for half a minute, and as OSS-Fuzz builds them
 ordering  a model of notifications explored in every order: no wake-up is lost
+coverage  line and branch coverage of the pure library: each branch is taken or explained
+mutation  faults in the library, one at a time: the suites notice (a sample; see its --help)
 checks    structure: layers, symbols, ABI, headers, freestanding builds, coverage table
 install   install into an empty folder, build a program against it by pkg-config
 vhost     User-mode Linux, and our own front end, on the vhost-user daemon
@@ -189,6 +191,10 @@ step_fuzz() {
 
 step_ordering() { tests/ordering/run.sh; }
 
+step_coverage() { tests/coverage/run.sh; }
+
+step_mutation() { tests/mutation/run.py --sample 40; }
+
 step_checks() {
 	CC=gcc configure gcc
 	build_and_test gcc --suite checks
@@ -215,7 +221,7 @@ step_e2e() {
 tested_in() {
 	case $1 in
 	unit | checks) echo build/gcc ;;
-	fuzz | ordering | install | vhost | e2e) ;;
+	fuzz | ordering | coverage | mutation | install | vhost | e2e) ;;
 	*) echo "build/$1" ;;
 	esac
 }
