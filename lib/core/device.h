@@ -63,6 +63,8 @@ struct vmemdev_class {
 	void (*save)(const struct vmemdev_device *dev, struct record_out *out);
 	/* Returns 0, VMEMDEV_E_RECORD or VMEMDEV_E_MISMATCH. */
 	int (*load)(struct vmemdev_device *dev, struct record_in *in);
+	/* A load was refused: take back what others would see of it. NULL: they see nothing. */
+	void (*unload)(struct vmemdev_device *dev);
 	/* Back to power-on, after reset. Returns 0 or an error; NULL: nothing to do. */
 	int (*system_reset)(struct vmemdev_device *dev);
 	/* Shared memory region @id. NULL: there is none. */

@@ -54,6 +54,7 @@
 #define mem_load vmemdev_i_mem_load
 #define mem_save vmemdev_i_mem_save
 #define mem_save_size vmemdev_i_mem_save_size
+#define mem_unload vmemdev_i_mem_unload
 #define packed_finish vmemdev_i_packed_finish
 #define packed_parts vmemdev_i_packed_parts
 #define packed_pop vmemdev_i_packed_pop

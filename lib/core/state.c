@@ -213,6 +213,8 @@ static void forget(struct vmemdev_device *dev)
 			vmemdev_vq_reset(&dev->vqs_[i]);
 	}
 	device_forget_driver(dev);
+	if (dev->class_->unload != NULL)
+		dev->class_->unload(dev);
 }
 
 int vmemdev_device_load(struct vmemdev_device *dev, const void *src, size_t len)

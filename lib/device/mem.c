@@ -405,6 +405,7 @@ static const struct vmemdev_class class = {
 	.save_size = mem_save_size,
 	.save = mem_save,
 	.load = mem_load,
+	.unload = mem_unload,
 	.system_reset = system_reset,
 };
 

@@ -71,5 +71,6 @@ void listeners_unplug(struct vmemdev_mem *m, struct span span);
 size_t mem_save_size(const struct vmemdev_device *dev);
 void mem_save(const struct vmemdev_device *dev, struct record_out *out);
 int mem_load(struct vmemdev_device *dev, struct record_in *in);
+void mem_unload(struct vmemdev_device *dev);
 
 #endif

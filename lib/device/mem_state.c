@@ -109,3 +109,14 @@ int mem_load(struct vmemdev_device *dev, struct record_in *in)
 	vmemdev_guest_changed(dev->guest_);
 	return 0;
 }
+
+/* Guest memory's table may look up in the bitmap what is memory: no block was brought. */
+void mem_unload(struct vmemdev_device *dev)
+{
+	struct vmemdev_mem *m = mem_of(dev);
+
+	bitmap_fill(m->bitmap_, 0, 64 * bitmap_words(m), false);
+	m->plugged_ = 0;
+	m->admitted_ = 0;
+	vmemdev_guest_changed(dev->guest_);
+}
