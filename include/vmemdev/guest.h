@@ -90,7 +90,8 @@ struct vmemdev_guest {
 	const struct vmemdev_guest_ops *ops_;
 	void *ctx_;
 	uint32_t region_count_;
-	uint32_t generation_; /* moves when any host address may have changed */
+	uint32_t pad_;
+	uint64_t generation_; /* moves, and never wraps, when any host address may have changed */
 };
 
 /**

@@ -77,7 +77,7 @@ struct vmemdev_vq {
 	struct vmemdev_guest *guest_;
 	uint8_t *desc_, *driver_, *device_; /* host addresses, good for generation_ */
 	struct vmemdev_vq_layout layout_;
-	uint32_t generation_;
+	uint64_t generation_;
 	uint32_t pending_len_;   /* IN_ORDER: the used entry that may yet be merged */
 	uint16_t pending_id_;
 	uint16_t pending_slots_; /* ring positions it covers; 0: none */
@@ -96,7 +96,7 @@ struct vmemdev_vq {
 	uint8_t avail_wrap_, used_wrap_;
 	uint8_t moved_unknown_;  /* after a load: tell the driver once in any case */
 	uint8_t pending_skippable_, kick_asked_;
-	uint8_t pad_[2];
+	uint8_t pad_[6];
 };
 
 /** A buffer of a chain, not yet looked at: the address may be anything. */
@@ -117,15 +117,15 @@ struct vmemdev_chain {
 	uint64_t gpa_;           /* rest of the present buffer */
 	uint64_t writable_;      /* writable bytes met so far */
 	uint64_t total_;         /* bytes met so far */
+	uint64_t generation_;    /* of guest memory when table_ was found */
 	uint32_t len_;           /* rest of the present buffer */
 	uint32_t table_size_;    /* entries in the table being walked */
-	uint32_t generation_;    /* of guest memory when table_ was found */
 	uint32_t next_;          /* entry to load next */
 	uint16_t left_;          /* descriptors still allowed */
 	uint16_t flags_;         /* packed: the head's flags, fetched by the pop */
 	uint16_t id_, slots_, order_;
 	uint8_t in_indirect_, writing_, ended_, head_;
-	uint8_t pad_[2];
+	uint8_t pad_[6];
 };
 
 /** What has to be kept of a chain until it is pushed. Plain data; may be saved. */
