@@ -24,9 +24,10 @@
  *
  * Bounds: a unit of budget pays for one request. A request costs a step for each 64
  * blocks that it names; unplug-all, when something is plugged, one for each 64 blocks of
- * the usable region and each plugged run; vmemdev_mem_complete() as the request, listen and
- * unlisten as unplug-all. Each listener is told of each run once, and what
- * that costs is the listener's: choose blocks that keep the runs of a region few.
+ * the usable region and each plugged run, and as many for each listener;
+ * vmemdev_mem_complete() as the request, listen and unlisten as unplug-all. Each listener is
+ * told of each run once, and what that costs is the listener's: choose blocks that keep the
+ * runs of a region few.
  *
  * Features: IN_ORDER is offered; device.features_on may add ACCESS_PLATFORM.
  *

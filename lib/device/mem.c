@@ -148,7 +148,7 @@ static uint16_t settle(struct vmemdev_mem *m, uint16_t type, struct span span, i
 		m->counts_.host_failures++;
 		return RESP_BUSY;
 	}
-	if (type != REQ_PLUG)
+	if (type != REQ_PLUG && m->plugged_ > 0)
 		listeners_unplug(m, type == REQ_UNPLUG_ALL ? all : span);
 	record(m, type, span);
 	return RESP_ACK;
