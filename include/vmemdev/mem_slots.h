@@ -34,7 +34,10 @@ struct vmemdev_mem_slots_config {
 	 * it. returns: 0 or a negative VMEMDEV_E_*, and then nothing is mapped. Required.
 	 */
 	int (*map)(void *ctx, uint32_t slot, const struct vmemdev_range *range);
-	/** Hide it again. Required. */
+	/**
+	 * Hide it again, then discard all of @range: until now the guest could touch blocks that
+	 * were taken away before, and what it touched would stay. Required.
+	 */
 	void (*unmap)(void *ctx, uint32_t slot, const struct vmemdev_range *range);
 	void *ctx;             /* first argument of both */
 };

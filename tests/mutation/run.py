@@ -308,6 +308,8 @@ def main():
         sys.exit(f"run.py: {error}")
     wrong = misplaced(faults)
     chosen = [fault for fault in choose(faults, args) if fault not in wrong]
+    if not chosen and not wrong:
+        sys.exit(f"run.py: --only '{args.only}' is in no fault; expected text that stands in {LIST}")
     results = judge_all(chosen, args)
     print(f"\n{'place':52} {'noticed by':76} fault")
     for fault in chosen:

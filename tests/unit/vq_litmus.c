@@ -90,11 +90,15 @@ static void open_litmus(struct litmus *l, uint64_t features, void (*other)(struc
 			pthread_t *thread)
 {
 	memset(l, 0, sizeof(*l));
+	if (sched_getaffinity(0, sizeof(l->cpus), &l->cpus) != 0)
+		CPU_ZERO(&l->cpus);
+	if (CPU_COUNT(&l->cpus) == 1) {
+		print_message("one processor alone shows no reordering; two are needed\n");
+		skip();
+	}
 	rig_open(&l->rig, features, 4);
 	l->rig.mem.ops.dirty = NULL; /* it would keep the two words apart in time */
 	l->other = other;
-	if (sched_getaffinity(0, sizeof(l->cpus), &l->cpus) != 0)
-		CPU_ZERO(&l->cpus);
 	assert_int_equal(pthread_create(thread, NULL, other_thread, l), 0);
 	stay_on(l, 0);
 }
