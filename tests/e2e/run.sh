@@ -6,10 +6,11 @@
 #
 #	tests/e2e/run.sh --build DIR               everything; DIR is a meson build directory
 #	tests/e2e/run.sh --build DIR --only GLOB   only entries such as 6.1-packed/balloon
+#	tests/e2e/run.sh --build DIR --jobs N      N emulated machines side by side, not one a core
 #	tests/e2e/run.sh --list                    the entries
 #
-# Installs what it needs (Debian 12, root or sudo). Exit status: 0 if all passed, 1 if not,
-# 2 wrong usage.
+# Installs what it needs (Debian 12, root or sudo). Leaves what each guest said in DIR/e2e/GUEST.
+# Exit status: 0 if all passed, 1 if not, 2 wrong usage.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -45,12 +46,16 @@ bad_usage()
 	exit 2
 }
 
-build='' only='*'
+build='' only='*' jobs=''
 while [ $# -gt 0 ]; do
 	case $1 in
-	--build | --only)
+	--build | --only | --jobs)
 		[ $# -ge 2 ] || bad_usage "$1: expected a value"
-		if [ "$1" = --build ]; then build=$2; else only=$2; fi
+		case $1 in
+		--build) build=$2 ;;
+		--only) only=$2 ;;
+		--jobs) jobs=$2 ;;
+		esac
 		shift 2
 		;;
 	--list)
@@ -58,7 +63,7 @@ while [ $# -gt 0 ]; do
 		for guest in "${GUESTS[@]}"; do printf "$guest/%s\n" ${ENTRIES[$guest]}; done
 		exit 0
 		;;
-	-h | --help) sed -n '4,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
+	-h | --help) sed -n '4,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
 	*) bad_usage "unexpected argument '$1'" ;;
 	esac
 done
@@ -81,7 +86,7 @@ stage()
 	local series list
 
 	rm -rf "$work"
-	mkdir -p "$work/stage"
+	mkdir -p "$work/stage" "$work/kernels"
 	cp "$build"/examples/kvm/toyvmm{,-ctl} "$work/stage/"
 	cp "$here/scenario.sh" "$work/stage/"
 	cp -r "$here/entries" "$work/stage/"
@@ -90,53 +95,113 @@ stage()
 	list=$(cut -d' ' -f2 "$work/selection" | sort -u)
 	for series in $list; do
 		lab_kernel "$series"
-		lab_guest_image "$LAB_KERNEL" "$work/stage/$series" "$work"
+		lab_guest_image "$LAB_KERNEL" "$work/kernels/$series" "$work"
 	done
 	[ "$LAB_PLACE" = hardware ] || lab_kernel 6.12
 	echo "$LAB_KERNEL" >"$work/stage/outer-kernel"
 }
 
-# Shows a scenario's lines as they come, with the time, and keeps the entries' results.
+# How many machines run side by side: as many as there are processors, of which each machine keeps
+# one busy, and as memory is there for. Guests on this machine's own KVM are fast, and would get into
+# each other's way: some set its huge pages aside.
+choose_jobs()
+{
+	local wanted=${jobs:-$(nproc)} room
+
+	jobs=1
+	[ "$LAB_PLACE" = emulated ] || return 0
+	room=$(($(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo) / 1024 / LAB_MACHINE_MIB))
+	jobs=$wanted
+	if [ "$room" -lt "$wanted" ]; then
+		jobs=$((room > 1 ? room : 1))
+		lab_say "memory for $room of $wanted machines of $LAB_MACHINE_MIB MiB: $jobs at a time"
+	fi
+}
+
+# Keeps what a guest's machine says and its entries' results, and shows all lines as they come,
+# with the time and the guest's name.
 show()
 {
-	local line
+	local guest=$1 line
 
 	while IFS= read -r line; do
 		case $line in
+		@again)
+			: >"$work/$guest/results"
+			: >"$work/$guest/said.log"
+			continue
+			;;
 		'@entry '*)
 			line=${line#@entry }
-			echo "$line" >>"$work/results"
-			printf '%5ss %s\n' $((SECONDS - started)) "$line"
+			echo "$line" >>"$work/$guest/results"
+			line=${line#"$guest/"}
 			;;
-		*)
-			echo "$line" >>"$work/said-$guest.log"
-			printf '%5ss %s\n' $((SECONDS - started)) "$line"
-			;;
+		*) echo "$line" >>"$work/$guest/said.log" ;;
 		esac
+		printf '%5ss %s: %s\n' $((SECONDS - started)) "$guest" "$line"
 	done
 }
 
-# One machine a guest, so that nothing is carried over from one to the next.
+# One machine a guest, so that nothing is carried over from one to the next, with a stage of its
+# own.
 run_guest()
 {
-	guest=$1
-	grep "^$guest " "$work/selection" >"$work/stage/selection"
-	lab_run_again "$work/stage" "$work" "$SECONDS_A_GUEST" show forget_results || true
-	cp "$work/guest.log" "$work/guest-$guest.log"
+	local guest=$1 own=$work/$1
+
+	cp -r "$work/stage" "$own/"
+	cp -r "$work/kernels/${guest%%-*}" "$own/stage/"
+	grep "^$guest " "$work/selection" >"$own/stage/selection"
+	lab_run_again "$own/stage" "$own" "$SECONDS_A_GUEST" cat forget_results 2>&1 | show "$guest" || true
+	rm -rf "$own/stage" "$own/outer-initrd"
 }
 
+# In the stream, as what was said before has to be forgotten, too.
 forget_results()
 {
-	sed -i "\\,^$guest/,d" "$work/results"
-	rm -f "$work/said-$guest.log"
+	echo @again
+}
+
+# Each guest is a process group of its own, to be ended as a whole.
+run_guests()
+{
+	local guest running=0
+
+	trap stop_guests EXIT
+	trap 'exit 129' HUP
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	for guest in $guests; do
+		mkdir "$work/$guest"
+		touch "$work/$guest"/{results,said.log,guest.log}
+		if [ $running -eq "$jobs" ]; then
+			wait -n || true
+			running=$((running - 1))
+		fi
+		set -m
+		run_guest "$guest" </dev/null &
+		set +m
+		running=$((running + 1))
+	done
+	wait
+	trap - EXIT HUP INT TERM
+}
+
+stop_guests()
+{
+	local group
+
+	for group in $(jobs -p); do
+		kill -- "-$group" 2>/dev/null || true
+	done
+	wait
 }
 
 # What went wrong in a guest, in one place: its failed checks, and the end of its console.
 explain()
 {
-	echo "--- $1 failed; what it said was wrong, and the end of its console ($work/guest-$1.log):"
-	grep -E 'WRONG|did not' "$work/said-$1.log" || echo "    (no check failed: it did not come to its end)"
-	grep -v '^GUEST time' "$work/guest-$1.log" | tail -n 30 | sed 's/^/    guest: /'
+	echo "--- $1 failed; what it said was wrong, and the end of its console ($work/$1/guest.log):"
+	grep -E 'WRONG|did not' "$work/$1/said.log" || echo "    (no check failed: it did not come to its end)"
+	{ grep -v '^GUEST time' "$work/$1/guest.log" || true; } | tail -n 30 | sed 's/^/    guest: /'
 }
 
 # Counts by what was selected, so that an entry that gave no result has failed.
@@ -146,7 +211,7 @@ summary()
 
 	echo "--- results"
 	while read -r guest _ entry; do
-		result=$(sed -n "s,^$guest/$entry ,,p" "$work/results")
+		result=$(sed -n "s,^$guest/$entry ,,p" "$work/$guest/results")
 		printf '%-22s %s\n' "$guest/$entry" "${result:-FAIL no result}"
 		case $result in
 		PASS*) passed=$((passed + 1)) ;;
@@ -162,6 +227,7 @@ summary()
 	[ "$failed" -eq 0 ]
 }
 
+[ -z "$jobs" ] || [[ $jobs =~ ^[1-9][0-9]*$ ]] || bad_usage "--jobs '$jobs': expected a number above 0"
 [ -n "$build" ] || bad_usage "--build DIR is missing: a directory made by 'meson setup'"
 [ -x "$build/examples/kvm/toyvmm" ] ||
 	bad_usage "$build/examples/kvm/toyvmm is missing; build with 'meson compile -C $build', examples enabled"
@@ -174,9 +240,7 @@ lab_choose_place
 lab_guest_packages
 lab_packages "e2fsprogs makes the guests' file systems, and looks into them without a guest"
 stage
-: >"$work/results"
-lab_say "running $(wc -l <"$work/selection") entries, in: ${guests//$'\n'/ }"
-for guest in $guests; do
-	run_guest "$guest"
-done
+choose_jobs
+lab_say "running $(wc -l <"$work/selection") entries, $jobs guests at a time: ${guests//$'\n'/ }"
+run_guests
 summary

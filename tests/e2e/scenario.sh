@@ -648,7 +648,7 @@ start_guest()
 {
 	choose_initrd "$1"
 	options=$(guest_options "$GUEST")
-	say "--- $GUEST: toyvmm $options"
+	say "--- toyvmm $options"
 	if ! reserve_huge_pages "$(guest_huge_pages "$GUEST")"; then
 		BOOTED="SKIP $(guest_huge_pages "$GUEST") huge pages of 2 MiB cannot be reserved here"
 		return
@@ -679,7 +679,7 @@ stop_guest()
 run_entry()
 {
 	ENTRY=$1 ENTRY_FAILED=0 ENTRY_SKIPPED=
-	say "$GUEST/$ENTRY"
+	say "$ENTRY"
 	# shellcheck disable=SC1090
 	. "./entries/$ENTRY.sh"
 	if [ $ENTRY_FAILED -eq 0 ]; then

@@ -11,6 +11,7 @@
 LAB_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 LAB_CACHE=${VMEMDEV_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/vmemdev}
 LAB_SILENCE=60   # seconds without a pulse after which an emulated machine is given up
+LAB_MACHINE_MIB=4096 # what an emulated machine may take, with what QEMU keeps besides its memory
 LAB_PLACE=       # hardware | emulated, chosen by lab_choose_place
 
 lab_say()
