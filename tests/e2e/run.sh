@@ -38,7 +38,7 @@ GUESTS=(6.12-split 6.12-packed 6.1-split 6.1-packed
 	6.12-split-lean 6.12-packed-lean 6.1-split-lean 6.1-packed-lean
 	6.12-split-mem 6.1-packed-mem 6.12-packed-pmem 6.1-split-pmem
 	6.12-packed-move 6.1-split-move)
-SECONDS_A_GUEST=300 # three times what an idle machine needs
+SECONDS_A_GUEST=600 # several times what the slowest needs on an idle machine
 
 bad_usage()
 {
