@@ -63,7 +63,7 @@ check_is()
 # check_within SECONDS TEXT COMMAND...: the command is to succeed before long.
 check_within()
 {
-	limit=$1 text=$2
+	limit=$(($1 * ${VM_PATIENCE:-1})) text=$2
 	shift 2
 	if until_true "$limit" "$@"; then
 		pass "$text"
@@ -89,11 +89,11 @@ check_moved()
 	fi
 }
 
-# The VMM's resident set once it obeys OPERATOR LIMIT, or after ten seconds: the guest may
+# The VMM's resident set once it obeys OPERATOR LIMIT, or after ten seconds and more: the guest may
 # still be busy giving pages back when its driver reports the end.
 rss_settled()
 {
-	until_true 10 rss_is "$1" "$2" || true
+	until_true $((10 * ${VM_PATIENCE:-1})) rss_is "$1" "$2" || true
 	vm_rss
 }
 

@@ -29,6 +29,10 @@ done </modules/order
 # is no stall.
 export VM_APPEND="noxsave rcupdate.rcu_cpu_stall_timeout=300 nowatchdog"
 
+# Time passes here also while others have the host's processors: nothing is given up as soon as
+# elsewhere.
+export VM_PATIENCE=3 VM_BOOT_SECONDS=180 VM_GUEST_SECONDS=270
+
 # Scenarios may mount what they like here, and it ends with them.
 export VM_OWN_MACHINE=1
 

@@ -60,7 +60,7 @@ vm_start()
 	vm_relay <"$VM_DIR/tail" 3>&- &
 	tail -n +1 -f "$VM_DIR/console" >"$VM_DIR/tail" 3>&- &
 	VM_TAIL=$!
-	until_true "${VM_BOOT_SECONDS:-120}" vm_ready && vm_alive && return
+	until_true "${VM_BOOT_SECONDS:-60}" vm_ready && vm_alive && return
 	vm_alive || say "toyvmm ended before the guest was ready"
 	return 1
 }
@@ -73,7 +73,7 @@ vm_go_on()
 	./toyvmm --control "$VM_DIR/control" "$@" \
 		<"$VM_DIR/in" >>"$VM_DIR/console" 2>&1 3>&- &
 	VM_PID=$!
-	until_true "${VM_BOOT_SECONDS:-120}" vm_answers && vm_alive
+	until_true "${VM_BOOT_SECONDS:-60}" vm_answers && vm_alive
 }
 
 # It, and none that was there before.
