@@ -2,10 +2,12 @@
 /*
  * Devices saved, loaded and moved. A record saved here always loads, and the driver sees the
  * same configuration; what is saved after a load is what was loaded; a record from anywhere is
- * refused with one of three errors, or makes a device that keeps to all the rules of machine.h.
+ * refused with one of three errors and leaves nothing behind, or makes a device that keeps to all
+ * the rules of machine.h. Nothing is read beyond a record.
  */
 #include "machine.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { HEADER = 16, QUEUE = 36, MMIO_INTERRUPTS = 32, CONFIG = 64 };
@@ -68,6 +70,36 @@ static void layouts_of(struct port *p, const struct record *record)
 	}
 }
 
+/* From an allocation of its own, beyond which nothing may be read. */
+static int load_exactly(struct vmemdev_device *dev, const struct record *record)
+{
+	uint8_t *exact = malloc(record->len);
+	int err;
+
+	require(exact != NULL || record->len == 0);
+	if (record->len > 0)
+		memcpy(exact, record->device, record->len);
+	/* A NULL is no record. */
+	err = vmemdev_device_load(dev, exact != NULL ? exact : record->device, record->len);
+	free(exact);
+	return err;
+}
+
+/* Nothing of a record that was refused is left where the driver or another device could meet it. */
+static void check_refused(struct machine *m, int err)
+{
+	const struct vmemdev_device *dev = m->ports[m->which].dev;
+
+	require(err == VMEMDEV_E_RECORD || err == VMEMDEV_E_VERSION || err == VMEMDEV_E_MISMATCH);
+	require(vmemdev_device_status(dev) == 0 && vmemdev_device_fault(dev) == 0);
+	require(!vmemdev_device_pending(dev));
+	for (uint32_t word = 0; word < 3; word++)
+		require(vmemdev_device_accepted(dev, word) == 0);
+	for (uint16_t i = 0; i < vmemdev_device_queue_count(dev); i++)
+		require(!vmemdev_device_queue_enabled(dev, i));
+	require(m->which != NUMBER_MEM || m->w.bitmap[0] == 0);
+}
+
 /* A device made anew takes the record over. Returns what load answers. */
 static int load(struct machine *m, const struct record *record)
 {
@@ -78,11 +110,9 @@ static int load(struct machine *m, const struct record *record)
 		mem_leave(m);
 	machine_create(m, m->which);
 	layouts_of(p, record);
-	err = vmemdev_device_load(p->dev, record->device, record->len);
+	err = load_exactly(p->dev, record);
 	if (err != 0) {
-		require(err == VMEMDEV_E_RECORD || err == VMEMDEV_E_VERSION ||
-			err == VMEMDEV_E_MISMATCH);
-		require(vmemdev_device_status(p->dev) == 0);
+		check_refused(m, err);
 		machine_create(m, m->which);
 	}
 	/* Which blocks are there is for the host to see to: it does what the record says. */
