@@ -349,6 +349,89 @@ static void machine_seed(const struct plan *plan, uint32_t number, bool packed, 
 	save(&s, plan->name, name);
 }
 
+static void ring_op(struct seed *s, uint8_t step, uint64_t operand, uint32_t bytes)
+{
+	put(s, 1, step);
+	put(s, bytes, operand);
+}
+
+/* Pages before, in and behind what may not be written (ROM), not be discarded, or is no memory. */
+static const uint64_t edge_pages[] = { 0x1f, 0x20, 0x21, 0xff, 0x100, 0x11f, 0x120,
+				       0x1ff, 0x200, 0x201, 0x202 };
+enum { EDGE_PAGES = sizeof(edge_pages) / sizeof(edge_pages[0]) };
+
+/* Each edge as the place of an answer, or as what is free. */
+static void edge_answers(struct seed *s, uint32_t number, uint8_t queue)
+{
+	const uint32_t readable = number == NUMBER_MEM ? 24 : 4;
+
+	for (uint32_t i = 0; i < EDGE_PAGES; i++) {
+		/* An answer that fits nowhere stops the device. */
+		if (number != NUMBER_BALLOON)
+			start(s, 0x33000003f, 5);
+		if (!op(s, STEP_POST))
+			break;
+		put(s, 1, queue);
+		put(s, 1, POST_PAGES);
+		put(s, 1, readable);
+		for (uint32_t k = 0; k < readable; k++)
+			put(s, 1, 0);
+		put(s, 1, 1);
+		put(s, 2, edge_pages[i]);
+		put(s, 1, 2);
+		if (number != NUMBER_BALLOON)
+			run(s, 0);
+	}
+	run(s, queue);
+}
+
+/* A device that is asked about each edge of memory, and of its region of blocks. */
+static void edges_seed(const struct plan *plan, uint32_t number)
+{
+	static const char *const names[] = { "edges-balloon", "edges-mem", "edges-pmem" };
+	struct seed s = { .plan = plan };
+
+	put(&s, 2, plan->present == 0 ? number << 6 : MACHINE_PLUGGED);
+	op8(&s, STEP_DEVICE, number);
+	start(&s, 0x33000003f, 5);
+	if (number == NUMBER_BALLOON) {
+		post(&s, 0, 0, 4, EDGE_PAGES, edge_pages, 0);
+		run(&s, 0);
+	}
+	if (number == NUMBER_MEM && op(&s, STEP_TARGET)) {
+		put(&s, 2, BLOCK_COUNT);
+		for (uint32_t first = BLOCK_COUNT - 1; first <= BLOCK_COUNT + 1; first++) {
+			for (uint32_t type = GUEST_MEM_PLUG; type <= GUEST_MEM_STATE; type++)
+				mem_request(&s, 0, (uint8_t)type, first, 1 + first % 2);
+		}
+	}
+	edge_answers(&s, number, 0);
+	edge_answers(&s, number, REPORTS);
+	save(&s, plan->name, names[number]);
+}
+
+/* Chains whose writable part is in ROM, and behind and before it, and written. */
+static void ring_edges_seed(const char *target)
+{
+	const uint64_t pages[] = { 0x20, 0x1f, 0x21, 0x201, 0x202, 0x17, 0x18 };
+	struct seed s = { .plan = NULL };
+
+	put(&s, 1, 0);
+	put(&s, 1, 7);
+	for (uint32_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+		ring_op(&s, RING_POST, POST_PAGES, 1);
+		put(&s, 2, 1 << 8);
+		put(&s, 2, pages[i]);
+		put(&s, 1, 2);
+		ring_op(&s, RING_TAKE, 1, 1);
+		put(&s, 2, RING_WRITE | 8 << 8);
+		ring_op(&s, RING_PUSH, 0, 1);
+		ring_op(&s, RING_PUBLISH, 0, 0);
+		ring_op(&s, RING_POLL, 0, 0);
+	}
+	save(&s, target, "edges");
+}
+
 /* A record of a device on a packed ring in which @count bytes, from @at on, are others. */
 static void edited_seed(uint32_t number, const char *name, bool of_queue, size_t at,
 			const uint8_t *bytes, uint32_t count)
@@ -385,12 +468,6 @@ static void edited_seeds(void)
 	edited_seed(NUMBER_MEM, "hostile-staged-mem", true, 4, staged, 4);
 	edited_seed(NUMBER_PMEM, "hostile-staged-pmem", true, 4, staged, 4);
 	edited_seed(NUMBER_MEM, "hostile-plugged", false, 99, ones, 1);
-}
-
-static void ring_op(struct seed *s, uint8_t step, uint64_t operand, uint32_t bytes)
-{
-	put(s, 1, step);
-	put(s, bytes, operand);
 }
 
 /* Chains there and back, with each of the options by itself and with all of them. */
@@ -471,6 +548,8 @@ int main(int argc, char **argv)
 		ring_seed("split", options);
 		ring_seed("packed", options);
 	}
+	ring_edges_seed("split");
+	ring_edges_seed("packed");
 	hostile_seeds();
 	turns_seed();
 	edited_seeds();
@@ -478,6 +557,9 @@ int main(int argc, char **argv)
 		for (uint32_t number = 0; number < NUMBERS; number++) {
 			if (plans[i].present != 0 && !(plans[i].present >> number & 1))
 				continue;
+			/* Registers alone post nothing. */
+			if (i != PLAN_MMIO)
+				edges_seed(&plans[i], number);
 			for (uint32_t kind = 0; kind < 4; kind++)
 				machine_seed(&plans[i], number, kind & 1, kind & 2);
 		}
