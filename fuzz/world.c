@@ -6,7 +6,8 @@
 #include <string.h>
 
 enum mark { MARK_WRITTEN = 1, MARK_UNTOLD = 2 };
-enum { DESC_SIZE = 16, DESC_WRITE = 2, SPLIT_RING = 4, SPLIT_ENTRY = 8 };
+enum { DESC_SIZE = 16, DESC_NEXT = 1, DESC_WRITE = 2, DESC_INDIRECT = 4, DESC_FLAGS = 14 };
+enum { SPLIT_RING = 4, SPLIT_ENTRY = 8, SPLIT_FLAGS = 12, PAGE = 4096 };
 
 static const struct guest_region places[REGIONS] = {
 	[RINGS] = { 0, RINGS_LEN, 0 },
@@ -141,7 +142,7 @@ static void dirty(void *ctx, uint64_t gpa, uint64_t len)
 static struct {
 	struct guest_memory mem;
 	uint8_t *marks[REGIONS], *copy[REGIONS];
-	struct vmemdev_range writable[WRITABLES];
+	struct fetched fetched[FETCHED_MAX];
 } kept;
 
 static void allocate(void)
@@ -162,7 +163,7 @@ void world_open(struct world *w, bool callbacks)
 	if (kept.mem.count == 0)
 		allocate();
 	w->mem = &kept.mem;
-	w->writable = kept.writable;
+	w->fetched = kept.fetched;
 	for (uint32_t i = 0; i < REGIONS; i++) {
 		w->marks[i] = kept.marks[i];
 		w->copy[i] = kept.copy[i];
@@ -227,18 +228,25 @@ bool world_discardable(const struct world *w, uint64_t gpa, uint64_t len)
 	return true;
 }
 
+/* Something of that kind that holds [gpa, gpa + len), the newest first; NULL: nothing does. */
+static const struct fetched *find_fetched(const struct world *w, uint32_t kind, uint64_t gpa,
+					  uint64_t len)
+{
+	uint32_t i = w->fetched_count < FETCHED_MAX ? w->fetched_count : FETCHED_MAX;
+
+	while (i-- > 0) {
+		if (w->fetched[i].kind == kind &&
+		    inside(gpa, len, w->fetched[i].at.gpa, w->fetched[i].at.len))
+			return &w->fetched[i];
+	}
+	return NULL;
+}
+
 bool world_fetched(const struct world *w, uint64_t gpa, uint64_t len)
 {
-	if (w->writable_count > WRITABLES)
-		return true;
-	for (; len > 0; gpa += 4096, len -= 4096) {
-		uint32_t i = 0;
-
-		while (i < w->writable_count &&
-		       !inside(gpa, 4096, w->writable[i].gpa, w->writable[i].len))
-			i++;
-		if (i == w->writable_count)
-			return false;
+	for (; len > 0; gpa += PAGE, len -= PAGE) {
+		if (find_fetched(w, FETCHED_WRITABLE, gpa, PAGE) == NULL)
+			return w->fetched_count > FETCHED_MAX;
 	}
 	return true;
 }
@@ -309,59 +317,129 @@ static void run_races(struct world *w, uint64_t gpa)
 	w->race_count = left;
 }
 
-static const struct ring *table_of(const struct world *w, uint64_t gpa)
+static void add_fetched(struct world *w, uint32_t kind, const struct vmemdev_range *at)
 {
+	if (at->len == 0 || find_fetched(w, kind, at->gpa, at->len) != NULL ||
+	    w->fetched_count > FETCHED_MAX)
+		return;
+	if (w->fetched_count < FETCHED_MAX) {
+		w->fetched[w->fetched_count].at = *at;
+		w->fetched[w->fetched_count].kind = kind;
+	}
+	w->fetched_count++;
+}
+
+/* A descriptor of the library's, with these flags: what it may read and write by that. */
+static void learn(struct world *w, bool packed, bool direct, uint32_t flags)
+{
+	const uint8_t *bytes = w->fetching.bytes;
+	const struct vmemdev_range at = { le(bytes, 4) | (uint64_t)le(bytes + 4, 4) << 32,
+					  le(bytes + 8, 4) };
+
+	if (direct && (flags & DESC_INDIRECT))
+		add_fetched(w, packed ? FETCHED_PACKED : FETCHED_SPLIT, &at);
+	else
+		add_fetched(w, flags & DESC_WRITE ? FETCHED_WRITABLE : FETCHED_READABLE, &at);
+}
+
+static void note_descriptor(struct world *w, uint64_t gpa, bool packed, bool direct)
+{
+	struct fetching *f = &w->fetching;
+	const bool head = direct && packed && f->head_at == gpa;
+	uint32_t flags = le(f->bytes + (packed ? DESC_FLAGS : SPLIT_FLAGS), 2);
+
+	learn(w, packed, direct, flags);
+	if (head)
+		learn(w, packed, direct, f->head_flags);
+	flags |= head ? f->head_flags : 0;
+	f->last = true;
+	f->last_at = gpa;
+	f->last_leads_on = flags & (DESC_NEXT | DESC_INDIRECT);
+	f->len = 0;
+}
+
+/* A part of a descriptor, or all of it. */
+static void fetch(struct world *w, uint64_t gpa, const uint8_t *host, size_t len, bool packed,
+		  bool direct)
+{
+	struct fetching *f = &w->fetching;
+
+	if (gpa != f->end || f->len + len > DESC_SIZE)
+		f->len = 0;
+	memcpy(f->bytes + f->len, host, len);
+	f->len += (uint32_t)len;
+	f->end = gpa + len;
+	if (f->len == DESC_SIZE)
+		note_descriptor(w, f->end - DESC_SIZE, packed, direct);
+}
+
+/* A whole descriptor of the table at @base; or its first or last part, as pages are mapped. */
+static bool is_descriptor(uint64_t base, uint64_t gpa, size_t len)
+{
+	const bool first = (gpa - base) % DESC_SIZE == 0;
+	const bool last = (gpa + len - base) % DESC_SIZE == 0;
+
+	if (len >= DESC_SIZE)
+		return len == DESC_SIZE && first;
+	return (first && (gpa + len) % PAGE == 0) || (last && gpa % PAGE == 0);
+}
+
+/* Whether that may be read of the rings: the driver's part, or a descriptor, which is noted. */
+static bool read_of_ring(struct world *w, uint64_t gpa, const uint8_t *host, size_t len)
+{
+	bool allowed = false;
+
 	for (uint32_t i = w->slot_first; i < w->slot_end; i++) {
 		const struct ring *ring = &w->rings[i];
+		const struct vmemdev_vq_layout *at = &ring->at;
 
-		if (ring->live && inside(gpa, DESC_SIZE, ring->at.desc,
-					 (uint64_t)DESC_SIZE * ring->at.size))
-			return ring;
+		if (!ring->live)
+			continue;
+		allowed = allowed || inside(gpa, len, at->driver,
+					    ring->packed ? 4 : 6 + 2 * (uint64_t)at->size);
+		if (!inside(gpa, len, at->desc, (uint64_t)DESC_SIZE * at->size))
+			continue;
+		if (is_descriptor(at->desc, gpa, len)) {
+			fetch(w, gpa, host, len, ring->packed, true);
+			allowed = true;
+		} else if (ring->packed && len == 2 && (gpa - at->desc) % DESC_SIZE == DESC_FLAGS) {
+			w->fetching.head_at = gpa - DESC_FLAGS;
+			w->fetching.head_flags = (uint16_t)le(host, 2);
+			allowed = true;
+		}
 	}
-	return NULL;
+	return allowed;
 }
 
-/* A descriptor of the library's: if it says that its buffer may be written, so be it. */
-static void note_descriptor(struct world *w, uint64_t gpa)
+static bool read_of_table(struct world *w, uint64_t gpa, const uint8_t *host, size_t len)
 {
-	const struct ring *ring = table_of(w, gpa);
-	const bool split = w->fetched[12] & DESC_WRITE, packed = w->fetched[14] & DESC_WRITE;
-	const struct vmemdev_range range = {
-		le(w->fetched, 4) | (uint64_t)le(w->fetched + 4, 4) << 32, le(w->fetched + 8, 4)
-	};
-	bool writable = split || packed;
+	bool allowed = false;
 
-	if (ring != NULL)
-		writable = ring->packed ? packed : split;
-	/* The flags of a packed head were fetched before the rest of it. */
-	if (w->head_at == gpa && w->head_writable)
-		writable = true;
-	if (!writable || w->writable_count > WRITABLES)
-		return;
-	if (w->writable_count < WRITABLES)
-		w->writable[w->writable_count] = range;
-	w->writable_count++;
+	for (uint32_t kind = FETCHED_SPLIT; kind <= FETCHED_PACKED; kind++) {
+		const struct fetched *table = find_fetched(w, kind, gpa, len);
+
+		if (table == NULL || !is_descriptor(table->at.gpa, gpa, len))
+			continue;
+		fetch(w, gpa, host, len, kind == FETCHED_PACKED, false);
+		allowed = true;
+	}
+	return allowed;
 }
 
+/* What is fetched twice may be another thing the second time. */
 static void note_read(struct world *w, uint64_t gpa, const uint8_t *host, size_t len)
 {
+	const bool again = w->fetching.last && w->fetching.last_at == gpa && len == DESC_SIZE &&
+			   !w->fetching.last_leads_on;
+	const bool of_buffer = find_fetched(w, FETCHED_READABLE, gpa, len) != NULL;
+	bool allowed;
+
 	w->reads++;
-	if (len == 2 && gpa >= 14) {
-		w->head_at = gpa - 14;
-		w->head_writable = host[0] & DESC_WRITE;
-	}
-	/* Where regions meet, a descriptor is fetched in parts. */
-	if (gpa != w->fetched_end || w->fetched_len + len > sizeof(w->fetched))
-		w->fetched_len = 0;
-	if (len > sizeof(w->fetched))
-		return;
-	memcpy(w->fetched + w->fetched_len, host, len);
-	w->fetched_len += (uint32_t)len;
-	w->fetched_end = gpa + len;
-	if (w->fetched_len == sizeof(w->fetched)) {
-		note_descriptor(w, w->fetched_end - sizeof(w->fetched));
-		w->fetched_len = 0;
-	}
+	w->fetching.last = false;
+	allowed = read_of_ring(w, gpa, host, len);
+	allowed = read_of_table(w, gpa, host, len) || allowed;
+	require(of_buffer || allowed || w->fetched_count > FETCHED_MAX);
+	require(of_buffer || !again);
 }
 
 /* Whether @ring's device part holds it; *used says if that is where a used length stands. */
@@ -393,7 +471,7 @@ static void check_used(struct world *w)
 
 static void check_write(struct world *w, uint64_t gpa, const uint8_t *host, size_t len)
 {
-	bool allowed = w->writable_count > WRITABLES, lengths = len == 4, used;
+	bool allowed = w->fetched_count > FETCHED_MAX, lengths = len == 4, used;
 	uint32_t used_max = 0;
 
 	for (uint32_t i = w->slot_first; i < w->slot_end; i++) {
@@ -405,10 +483,8 @@ static void check_write(struct world *w, uint64_t gpa, const uint8_t *host, size
 		lengths = lengths && used;
 		used_max = ring->used_max;
 	}
-	lengths = lengths && allowed && w->writable_count <= WRITABLES;
-	for (uint32_t i = 0; i < w->writable_count && i < WRITABLES; i++) {
-		if (!inside(gpa, len, w->writable[i].gpa, w->writable[i].len))
-			continue;
+	lengths = lengths && allowed && w->fetched_count <= FETCHED_MAX;
+	if (find_fetched(w, FETCHED_WRITABLE, gpa, len) != NULL) {
 		allowed = true;
 		lengths = false;
 	}
@@ -458,6 +534,7 @@ void world_enter(struct world *w, uint32_t slot_first, uint32_t slot_end, bool w
 {
 	w->slot_first = slot_first;
 	w->slot_end = slot_end;
+	w->fetching.last = false;
 	w->watched = watch;
 	for (uint32_t i = 0; watch && i < REGIONS; i++) {
 		memcpy(w->copy[i], w->mem->regions[i].host, (size_t)places[i].len);

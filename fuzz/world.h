@@ -7,6 +7,9 @@
  *
  * Every read and write of the library comes by vmemdev_guest_seam(). There must hold:
  * - it lies in guest memory that is shown now, and in blocks that are plugged now;
+ * - what is read lies in the driver's part of a ring, or is one whole descriptor of a ring or
+ *   of a table that a fetched descriptor leads to, or lies in a readable buffer whose descriptor
+ *   the device has fetched; and no descriptor is fetched twice in a row unless it leads to itself;
  * - what is written lies in the device's part of a ring, or in a buffer whose descriptor
  *   the device has fetched and found writable; and the dirty log is told of it before the
  *   call that wrote it ends;
@@ -55,7 +58,7 @@ void ring_place(uint32_t slot, uint32_t size, struct vmemdev_vq_layout *layout);
 uint64_t ring_table(uint32_t slot, uint32_t id);
 uint64_t ring_buffer(uint32_t slot, uint32_t id);
 
-enum { SLOTS = 7, RACES = 8, RACE_BYTES = 16, WRITABLES = 4096 };
+enum { SLOTS = 7, RACES = 8, RACE_BYTES = 16, FETCHED_MAX = 4096 };
 
 /* A ring that a device may write to now. */
 struct ring {
@@ -72,6 +75,23 @@ struct race {
 	uint8_t bytes[RACE_BYTES];
 };
 
+/* What the device has learnt of descriptors: a buffer, or a table of more of them. */
+struct fetched {
+	struct vmemdev_range at;
+	enum { FETCHED_READABLE, FETCHED_WRITABLE, FETCHED_SPLIT, FETCHED_PACKED } kind;
+};
+
+/* The descriptor that is being fetched, which is in parts where regions meet. */
+struct fetching {
+	uint8_t bytes[16];
+	uint32_t len;
+	uint64_t end;
+	uint64_t head_at;             /* a packed head, whose flags came before the rest */
+	uint16_t head_flags;
+	uint64_t last_at;             /* nothing was read since this one, if last */
+	bool last, last_leads_on;
+};
+
 struct world {
 	struct guest_memory *mem;
 	uint64_t bitmap[1];           /* of BLOCKS, the device's */
@@ -85,17 +105,14 @@ struct world {
 	uint32_t untold;              /* bytes written and not in the dirty log */
 	uint32_t slot_first, slot_end; /* rings of the device that is running */
 	struct ring rings[SLOTS];
-	struct vmemdev_range *writable;
-	uint32_t writable_count;      /* above WRITABLES: too many to tell */
+	struct fetched *fetched;
+	uint32_t fetched_count;       /* above FETCHED_MAX: too many to tell */
+	struct fetching fetching;
 	struct race races[RACES];
 	uint32_t race_count;
 	bool raced;                   /* memory has changed under a device */
 	const uint8_t *used_at;       /* a used length that was just written */
 	uint32_t used_max;
-	uint8_t fetched[16];          /* the descriptor that is being fetched */
-	uint32_t fetched_len;
-	uint64_t fetched_end, head_at;
-	bool head_writable;
 	uint64_t reads;               /* since the input began */
 };
 
