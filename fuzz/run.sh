@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
-# Fuzzes the harnesses of this folder, two at a time, each for the same time.
+# Fuzzes the harnesses of this folder, two at a time, each for the same time. Where that buys few
+# runs, as the machine is busy, a harness goes on until it has had its least number of them, or
+# four times the time.
 #
 #	fuzz/run.sh                          all of them, half a minute each
 #	fuzz/run.sh --seconds 3600 [NAME...] a campaign, of all or of some
 #	fuzz/run.sh --merge [NAME...]        afterwards: the best of what it found into fuzz/corpus
 #
 # Options: --build FOLDER (build/fuzz), where clang builds them and where all that is found
-# is kept: found/NAME/ (inputs of new coverage), crashes/NAME-* (inputs that fail), logs/.
+# is kept: found/NAME/ (inputs of new coverage), crashes/NAME-* (inputs that fail), logs/;
+# --runs N, the least number of runs (300 for each second).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 all=(split packed balloon mem pmem mmio state device)
-jobs=2 seconds=30 build=build/fuzz merge='' length=4096 keep=60
+jobs=2 seconds=30 runs='' patience=4 build=build/fuzz merge='' length=4096 keep=60
 names=()
 
 say() { printf '%s\n' "$*"; }
@@ -22,9 +25,10 @@ arguments() {
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--seconds) seconds=${2:?--seconds needs a number}; shift ;;
+		--runs) runs=${2:?--runs needs a number}; shift ;;
 		--build) build=${2:?--build needs a folder}; shift ;;
 		--merge) merge=yes ;;
-		-h | --help) sed -n '3,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+		-h | --help) sed -n '3,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
 		-*) die "unknown option '$1'; --help lists them" ;;
 		*) [[ " ${all[*]} " == *" $1 "* ]] || die "'$1' is no harness; they are: ${all[*]}"
 			names+=("$1") ;;
@@ -32,6 +36,8 @@ arguments() {
 		shift
 	done
 	[[ $seconds =~ ^[1-9][0-9]*$ ]] || die "--seconds '$seconds' is no number above 0"
+	runs=${runs:-$((300 * seconds))}
+	[[ $runs =~ ^[1-9][0-9]*$ ]] || die "--runs '$runs' is no number above 0"
 	[ ${#names[@]} -gt 0 ] || names=("${all[@]}")
 }
 
@@ -46,26 +52,49 @@ build_all() {
 		{ tail -n 40 "$build.log"; die "the harnesses did not build"; }
 }
 
+# How many runs a log tells of, in all its parts.
+executions() {
+	awk '/^#[0-9]/ { part = substr($1, 2) + 0 }
+	     /^stat::number_of_executed_units:/ { sum += $2; part = 0 }
+	     END { print sum + part }' "$1"
+}
+
+part=
+
+fuzz_part() { # NAME OPTION...
+	local name=$1
+	shift
+	"$build/fuzz/fuzz_$name" "$@" -max_len=$length -timeout=10 -rss_limit_mb=1024 \
+		-dict="fuzz/$name.dict" -print_final_stats=1 \
+		-artifact_prefix="$build/crashes/$name-" "$build/found/$name" "fuzz/corpus/$name" \
+		>>"$build/logs/$name.log" 2>&1 &
+	part=$!
+	wait "$part"
+}
+
 # One harness, in the background: its log tells the rest.
 fuzz() {
-	local name=$1
+	local name=$1 log=$build/logs/$1.log had
 
+	trap 'kill "$part" 2>/dev/null; exit 143' TERM
 	mkdir -p "$build/found/$name" "$build/crashes"
-	exec "$build/fuzz/fuzz_$name" -max_total_time="$seconds" -max_len=$length -timeout=10 \
-		-rss_limit_mb=1024 -dict="fuzz/$name.dict" -print_final_stats=1 \
-		-artifact_prefix="$build/crashes/$name-" "$build/found/$name" "fuzz/corpus/$name" \
-		>"$build/logs/$name.log" 2>&1
+	: >"$log"
+	fuzz_part "$name" -max_total_time="$seconds"
+	had=$(executions "$log")
+	if [ "$had" -lt "$runs" ]; then
+		fuzz_part "$name" -max_total_time=$(((patience - 1) * seconds)) -runs=$((runs - had))
+	fi
 }
 
 # Executions, coverage and what failed, out of a log.
 report() {
-	local name=$1 status=$2 log=$build/logs/$1.log runs edges file
+	local name=$1 status=$2 log=$build/logs/$1.log had edges file few=''
 
-	runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
-	[ -n "$runs" ] || runs=$(sed -n 's/^#\([0-9]*\).*/\1/p' "$log" | tail -n 1)
+	had=$(executions "$log")
+	[ "$had" -ge "$runs" ] || few=", fewer than $runs: this machine is busy"
 	edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
-	printf '%-8s %10s executions  %5s edges  %s\n' "$name" "${runs:-0}" "${edges:-0}" \
-		"$([ "$status" = 0 ] && echo ok || echo FAILED)"
+	printf '%-8s %10s executions  %5s edges  %s\n' "$name" "$had" "${edges:-0}" \
+		"$([ "$status" = 0 ] && echo "ok$few" || echo FAILED)"
 	if [ "$status" = 0 ]; then
 		passed=$((passed + 1))
 		return
@@ -109,36 +138,34 @@ fuzz_all() {
 	done
 }
 
-# Whether a file of that folder is the same.
-known() {
-	local other
+# Inputs that were found, not written by seeds.c, have names of 12 hexadecimal digits.
+is_find() { [[ ${1##*/} =~ ^[0-9a-f]{12}$ ]]; }
 
-	for other in "$2"/*; do
-		cmp -s "$1" "$other" && return 0
-	done
-	return 1
-}
-
-# What the corpus has stays (begin with an empty folder and the seeds, see seeds.c, to make it
-# anew). Of the fewest inputs that reach all that it and the finds reach, the largest join it,
-# until it has $keep.
+# The seeds, and the fewest of all finds, old and new, that reach each edge the seeds do not; the
+# largest if that is more than $keep in all. Older finds that are not among them go.
 merge_all() {
-	local name fresh file count
+	local name fresh old file count needed
 
 	for name in "${names[@]}"; do
 		fresh=$build/merged/$name
-		rm -rf "$fresh"
-		mkdir -p "$fresh" "$build/found/$name"
-		"$build/fuzz/fuzz_$name" -set_cover_merge=1 -max_len=$length "$fresh" "fuzz/corpus/$name" \
-			"$build/found/$name" >"$build/logs/$name-merge.log" 2>&1 ||
+		old=$build/merged/$name-old
+		rm -rf "$fresh" "$old"
+		mkdir -p "$fresh" "$old" "$build/found/$name"
+		for file in "fuzz/corpus/$name"/*; do
+			if is_find "$file"; then cp "$file" "$old"; else cp "$file" "$fresh"; fi
+		done
+		"$build/fuzz/fuzz_$name" -set_cover_merge=1 -use_counters=0 -max_len=$length "$fresh" \
+			"$old" "$build/found/$name" >"$build/logs/$name-merge.log" 2>&1 ||
 			die "merging $name failed; see $build/logs/$name-merge.log"
+		needed=$(find "$fresh" -type f | wc -l)
+		find "fuzz/corpus/$name" -regextype egrep -type f -regex '.*/[0-9a-f]{12}' -delete
 		count=$(find "fuzz/corpus/$name" -type f | wc -l)
 		while read -r file && [ "$count" -lt $keep ]; do
-			known "$fresh/$file" "fuzz/corpus/$name" && continue
+			[ ! -e "fuzz/corpus/$name/$file" ] || continue
 			cp "$fresh/$file" "fuzz/corpus/$name/${file:0:12}"
 			count=$((count + 1))
 		done < <(find "$fresh" -type f -printf '%s %f\n' | sort -rn | cut -d ' ' -f 2)
-		say "$name: $count inputs"
+		say "$name: $count inputs of the $needed that reach every edge known"
 	done
 }
 
@@ -152,7 +179,7 @@ main() {
 		return
 	fi
 	trap stop_all INT TERM
-	say "fuzzing for $seconds s each, $jobs at a time: ${names[*]}"
+	say "fuzzing for $seconds s and $runs runs each, $jobs at a time: ${names[*]}"
 	fuzz_all
 	if [ $failed -gt 0 ]; then
 		say "FAIL: $passed passed, $failed failed, 0 skipped"
