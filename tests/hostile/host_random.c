@@ -2,7 +2,7 @@
 /*
  * A host in trouble under an honest guest. Its callbacks fail, answer what no callback should
  * answer, put work off and end it late, twice, or when it was called off; its memory moves to
- * other addresses, becomes read-only, goes away and comes back; devices and queues are reset, stopped
+ * other addresses, becomes read-only, goes away and comes back, also inside callbacks; devices and queues are reset, stopped
  * and resumed in between. Nothing is lost and nothing done twice: the books of play.h agree at
  * any time, no device stops, and each time that everything is let come to its end, each request
  * has been used exactly once.
@@ -18,7 +18,7 @@
 struct trouble {
 	struct player *p;
 	bool gone[PLAY_REGIONS];
-	uint64_t moves, stops, settled;
+	uint64_t moves, stops, settled, inside;
 };
 
 static uint32_t below(struct trouble *t, uint32_t limit)
@@ -99,6 +99,17 @@ static void change_table(struct trouble *t)
 	}
 }
 
+/* Inside a callback of a device: what it was told of stays, all else may be elsewhere or gone. */
+static void change_inside(struct player *p)
+{
+	struct trouble *t = p->inside_ctx;
+
+	if (below(t, 4) == 0) {
+		change_table(t);
+		t->inside++;
+	}
+}
+
 static uint16_t some_queue(struct trouble *t)
 {
 	return (uint16_t)below(t, vmemdev_device_queue_count(t->p->rig->dev));
@@ -164,10 +175,24 @@ static void reset_machine(struct trouble *t)
 	play_reset(p);
 }
 
+/* What waited behind the host's work goes on, though nobody rings for it again. */
+static void reset_busy_queue(struct trouble *t)
+{
+	for (uint32_t i = 0; i < 8; i++)
+		play_post(t->p);
+	if (play_run(t->p) < 0)
+		watch_fail("the host's trouble stops the guest's device");
+	if (!t->p->waiting)
+		return;
+	reset_queue(t);
+	t->settled++;
+	play_settle(t->p);
+}
+
 static void step(struct trouble *t)
 {
 	struct player *p = t->p;
-	uint32_t what = below(t, 44);
+	uint32_t what = below(t, 45);
 
 	if (what < 14)
 		play_post(p);
@@ -183,6 +208,8 @@ static void step(struct trouble *t)
 		reset_queue(t);
 	else if (what == 41)
 		stop_queue(t);
+	else if (what == 44 && p->waiting)
+		reset_busy_queue(t);
 	else if (what == 42 && below(t, 10) == 0)
 		t->settled++, play_settle(p);
 	else if (what == 43 && below(t, 20) == 0)
@@ -198,16 +225,18 @@ static void trouble(void **state, enum play_device device, uint64_t seed)
 
 	t.p->honest = true;
 	t.p->refuse = true;
+	t.p->inside = change_inside;
+	t.p->inside_ctx = &t;
 	for (watch.step = 0; watch.step < STEPS; watch.step++)
 		step(&t);
 	play_settle(t.p);
 	play_reset(t.p);
-	print_message("seed %u: %u host calls, %u cancels, %u chains, %u moves, %u stops, %u resets\n",
+	print_message("seed %u: %u host calls, %u cancels, %u chains, %u moves, %u stops, %u resets, %u inside\n",
 		      (unsigned int)seed, (unsigned int)t.p->calls, (unsigned int)t.p->cancels,
 		      (unsigned int)watch.pushed, (unsigned int)t.moves, (unsigned int)t.stops,
-		      (unsigned int)t.p->resets);
+		      (unsigned int)t.p->resets, (unsigned int)t.inside);
 	assert_true(t.p->calls > 50 && watch.pushed > 100 && t.moves > 20 && t.stops > 5);
-	assert_true(t.settled > 5 && t.p->resets > 2);
+	assert_true(t.settled > 5 && t.p->resets > 2 && t.inside > 10);
 	assert_int_equal(t.p->faults, 0);
 	play_close(t.p);
 }

@@ -123,8 +123,10 @@ static void on_call(struct rig *rig, const struct host_call *call)
 		rig->host.answer = answer(p);
 		break;
 	default:
-		break;
+		return;
 	}
+	if (call->op != HOST_PLUGGED && p->inside != NULL)
+		p->inside(p);
 }
 
 static int hear_plug(void *ctx, const struct vmemdev_range *ranges, uint32_t count)

@@ -41,6 +41,9 @@ struct player {
 	uint64_t token;           /* of the work that was put off last */
 	struct host_call late;    /* and what it is */
 	struct vmemdev_mem_listener listener;
+	/* Called last in the callbacks that may change the table (guest.h). May be NULL. */
+	void (*inside)(struct player *p);
+	void *inside_ctx;
 	uint64_t mark;
 	uint64_t posted[VMEMDEV_QUEUES_MAX], used[VMEMDEV_QUEUES_MAX]; /* since the last reset */
 	uint64_t faults, resets, calls, cancels;
