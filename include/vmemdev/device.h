@@ -23,6 +23,12 @@
  * the rules of its rings stops its device: DEVICE_NEEDS_RESET is set, guest_error
  * is called once, and only a reset brings the device back.
  *
+ * Bounds: vmemdev_device_run() does what its budget pays for. A step a byte takes access to
+ * the configuration space, which is small, and a record that is saved or loaded. Every other call
+ * is a constant number of steps for each queue of the device, and for each part of a ring that
+ * it places a look-up in the table of guest memory (guest.h). The device type's header says what
+ * a reset and a load cost besides. None of this depends on what rings hold.
+ *
  * Threads: calls on one device must not overlap. Distinct devices are independent,
  * but for the guest-memory object that they may share (guest.h). Callbacks may read
  * from their device (functions that take it const, and config_generation) and may

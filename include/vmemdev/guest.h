@@ -13,8 +13,16 @@
  * stands in the memory is the guest's and is not: the library reads each value
  * once, into a copy of its own.
  *
+ * Bounds: a look-up in a table halves it: as many steps as its number of regions has binary
+ * digits, and for a region with blocks one for each 64 blocks that are alike. Init and
+ * set_regions take a step a region, changed a constant number; after either a device
+ * looks its rings up anew.
+ *
  * Threads: one vmemdev_guest may serve several devices. set_regions and changed
- * must not overlap any call on a device that uses the object; nor may a call on a
+ * must not overlap any call on a device that uses the object, but may be called inside the
+ * callbacks inflate, deflate, report, hint, plug, unplug and flush of the one that is running: the
+ * device goes on with the new table, and what it had told before stays told. Not inside
+ * vmemdev_guest_ops, nor any other callback. Nor may a call on a
  * virtio-mem device overlap calls on the other devices that share its object, since
  * unplugging changes what is memory.
  */

@@ -25,9 +25,12 @@
  * Bounds: a unit of budget pays for one request. A request costs a step for each 64
  * blocks that it names; unplug-all, when something is plugged, one for each 64 blocks of
  * the usable region and each plugged run, and as many for each listener;
- * vmemdev_mem_complete() as the request, listen and unlisten as unplug-all. Each listener is
- * told of each run once, and what that costs is the listener's: choose blocks that keep the
- * runs of a region few.
+ * vmemdev_mem_complete() as the request, listen and unlisten as unplug-all, and so does a
+ * system reset. vmemdev_mem_init(), a save and vmemdev_mem_next() cost a step for each 64
+ * blocks, of the region or passed; a load that, and one for each plugged run. The other
+ * calls, and a device reset, are a constant number of steps. Each listener is told of each
+ * run once, and what that costs is the listener's: choose blocks that keep the runs of a
+ * region few.
  *
  * Features: IN_ORDER is offered; device.features_on may add ACCESS_PLATFORM.
  *

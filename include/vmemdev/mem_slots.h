@@ -14,6 +14,9 @@
  * Trust: it listens to the device (mem.h) and sees what the device has checked. A slot
  * that cannot be mapped is a plug refused: the guest is answered BUSY.
  *
+ * Bounds: init and finish cost a step for each slot, and what listen and unlisten do (mem.h);
+ * each plug and unplug a step for each slot that it touches, at most one call for each.
+ *
  * Threads: as the device. Callbacks come from the same places as the device's.
  */
 #include <vmemdev/mem.h>
@@ -57,7 +60,7 @@ struct vmemdev_mem_slots {
 
 /**
  * Prepare @slots for @mem and map what is plugged; @slots_size is the caller's
- * sizeof(*slots). Each plug and unplug costs a step for each slot that it touches.
+ * sizeof(*slots).
  * returns: 0; VMEMDEV_E_ABI; VMEMDEV_E_INVAL (a required pointer is NULL); VMEMDEV_E_SIZE
  * (slot_size); VMEMDEV_E_NOSPC (slot_count); what map answered. On error nothing stays
  * mapped.

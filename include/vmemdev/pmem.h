@@ -24,7 +24,7 @@
  * flush first; if it fails, the record says too little: complete, and save again.
  *
  * Bounds: a unit of budget pays for one request. The end of a flush answers all that it was
- * for, request_count at most, before that.
+ * for, request_count at most, before that. All other calls are a constant number of steps.
  *
  * Hosts: give each device a backing of its own (5.19.9), mark its region
  * VMEMDEV_REGION_KEEP, which vmemdev_pmem_region() does, and align it and its size to
