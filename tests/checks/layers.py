@@ -7,7 +7,7 @@ usage: layers.py ROOT
 The layers, from the bottom: public headers; lib/core; lib/device and lib/transport,
 which do not see each other, nor do the files inside one of them; lib/linux, which is a
 host like any other and sees public headers alone. Examples, fuzzers and tests
-include public headers too; the unit tests may look into lib/core.
+include public headers too; the unit tests and the proof may look into lib/core.
 """
 import pathlib
 import re
@@ -62,7 +62,8 @@ def layer_of(root, path):
         return PUBLIC.get(path.stem)
     if parts[0] == "lib":
         return parts[1] if parts[1] in MAY else None
-    return "unit" if parts[:2] in (("tests", "unit"), ("tests", "hostile")) else "consumer"
+    inside = (("tests", "unit"), ("tests", "hostile"), ("tests", "proof"))
+    return "unit" if parts[:2] in inside else "consumer"
 
 
 def target(root, path, quoted, name):
