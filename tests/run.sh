@@ -21,6 +21,7 @@ s390x     a big-endian machine under qemu-user: the suites of the pure library
 i386      a 32-bit machine under qemu-user: the same
 fuzz      libFuzzer on each trust boundary for half a minute, and as OSS-Fuzz builds them
 ordering  a model of notifications explored in every order: no wake-up is lost
+proof     Frama-C's Eva over the pure library: no run-time error left unargued
 coverage  line and branch coverage of the pure library: each branch is taken or explained
 mutation  faults in the library, one at a time: the suites notice (a sample; see its --help)
 checks    structure: layers, symbols, ABI, headers, freestanding builds, coverage table
@@ -50,6 +51,7 @@ g++                     checks               the public headers as C++
 clang                   clang,sanitize,race,fuzz,checks  second compiler; compiles for all targets
 libclang-rt-14-dev      sanitize,race,fuzz   run-time part of clang's sanitizers, libFuzzer
 spin                    ordering             explores the model of notifications
+frama-c-base            proof                Eva, the analyser of tests/proof
 gcc-s390x-linux-gnu     s390x                big-endian compiler
 libc6-dev-s390x-cross   s390x                its C library
 gcc-i686-linux-gnu      i386                 32-bit compiler
@@ -191,6 +193,8 @@ step_fuzz() {
 
 step_ordering() { tests/ordering/run.sh; }
 
+step_proof() { tests/proof/run.sh; }
+
 step_coverage() { tests/coverage/run.sh; }
 
 step_mutation() { tests/mutation/run.py --sample 40; }
@@ -221,7 +225,7 @@ step_e2e() {
 tested_in() {
 	case $1 in
 	unit | checks) echo build/gcc ;;
-	fuzz | ordering | coverage | mutation | install | vhost | e2e) ;;
+	fuzz | ordering | proof | coverage | mutation | install | vhost | e2e) ;;
 	*) echo "build/$1" ;;
 	esac
 }
