@@ -102,19 +102,20 @@ stage()
 }
 
 # How many machines run side by side: as many as there are processors, of which each machine keeps
-# one busy, and as memory is there for. Guests on this machine's own KVM are fast, and would get into
+# one busy, and as memory is there for. Guests on this machine's own KVM are fast, and would get in
 # each other's way: some set its huge pages aside.
 choose_jobs()
 {
-	local wanted=${jobs:-$(nproc)} room
+	local wanted=${jobs:-$(nproc)} free room
 
 	jobs=1
 	[ "$LAB_PLACE" = emulated ] || return 0
-	room=$(($(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo) / 1024 / LAB_MACHINE_MIB))
+	free=$(($(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo) / 1024))
+	room=$((free / LAB_MACHINE_MIB))
 	jobs=$wanted
 	if [ "$room" -lt "$wanted" ]; then
 		jobs=$((room > 1 ? room : 1))
-		lab_say "memory for $room of $wanted machines of $LAB_MACHINE_MIB MiB: $jobs at a time"
+		lab_say "not $wanted machines side by side, but $jobs: each may take $LAB_MACHINE_MIB MiB, $free are available"
 	fi
 }
 
@@ -151,7 +152,8 @@ run_guest()
 	cp -r "$work/stage" "$own/"
 	cp -r "$work/kernels/${guest%%-*}" "$own/stage/"
 	grep "^$guest " "$work/selection" >"$own/stage/selection"
-	lab_run_again "$own/stage" "$own" "$SECONDS_A_GUEST" cat forget_results 2>&1 | show "$guest" || true
+	lab_run_again "$own/stage" "$own" "$SECONDS_A_GUEST" cat forget_results 2>&1 |
+		show "$guest" || true
 	rm -rf "$own/stage" "$own/outer-initrd"
 }
 
@@ -241,6 +243,6 @@ lab_guest_packages
 lab_packages "e2fsprogs makes the guests' file systems, and looks into them without a guest"
 stage
 choose_jobs
-lab_say "running $(wc -l <"$work/selection") entries, $jobs guests at a time: ${guests//$'\n'/ }"
+lab_say "running $(wc -l <"$work/selection") entries, guests side by side: $jobs, in: ${guests//$'\n'/ }"
 run_guests
 summary
