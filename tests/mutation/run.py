@@ -3,7 +3,7 @@
 """Puts one plausible fault at a time into a copy of the library: the suites have to notice.
 
     tests/mutation/run.py               all of faults.txt
-    tests/mutation/run.py --sample 20   as many, chosen anew with each commit (or --seed TEXT)
+    tests/mutation/run.py --sample 20   as many, chosen anew with each library (or --seed TEXT)
     tests/mutation/run.py --only TEXT   those whose place, text or description has TEXT in it
 
 Works in build/mutation (or --build FOLDER), where copies of the tree stay for the next time. Needs
@@ -13,6 +13,7 @@ what. A fault that none notices is a failure, and so is one whose text is not in
 """
 import argparse
 import concurrent.futures
+import hashlib
 import json
 import os
 import pathlib
@@ -24,7 +25,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIST = pathlib.Path(__file__).with_name("faults.txt")
@@ -247,9 +247,10 @@ def choose(faults, args):
         return faults
     seed = args.seed
     if seed is None:
-        got = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True,
-                             text=True)
-        seed = got.stdout.strip() or time.strftime("%F")
+        content = hashlib.sha256()
+        for path in sorted([*ROOT.glob("lib/**/*.[ch]"), LIST]):
+            content.update(path.read_bytes())
+        seed = content.hexdigest()[:12]
     print(f"{args.sample} of {len(faults)} faults, chosen by --seed {seed}")
     return random.Random(seed).sample(faults, min(args.sample, len(faults)))
 
@@ -257,7 +258,7 @@ def choose(faults, args):
 def options():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--sample", type=int, help="only so many, chosen by the seed")
-    parser.add_argument("--seed", help="what chooses the sample; else the commit, or the date")
+    parser.add_argument("--seed", help="what chooses the sample; else what the library's files hold")
     parser.add_argument("--only", help="only those that have this text in them")
     parser.add_argument("--quick", action="store_true", help="no suites but those a fault names")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at a time")
