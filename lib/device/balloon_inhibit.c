@@ -31,43 +31,46 @@ void inhibit_reset(struct vmemdev_balloon *b)
 	b->behind_ = 0;
 }
 
-/* Add a range to ranges_. Returns 0, or VMEMDEV_LATER and not added. */
-static int add(struct vmemdev_balloon *b, const struct vmemdev_range *range)
+/* Make @range part of the last of ranges_, if it follows it. */
+static bool join_last(struct vmemdev_balloon *b, const struct vmemdev_range *range)
 {
 	struct vmemdev_range *last;
 
-	if (b->range_count_ > 0) {
-		last = &b->ranges_[b->range_count_ - 1];
-		if (last->gpa + last->len == range->gpa) {
-			last->len += range->len;
-			return 0;
-		}
-	}
-	if (b->range_count_ == b->range_max_ && batch_flush(b) == VMEMDEV_LATER)
-		return VMEMDEV_LATER;
-	b->ranges_[b->range_count_++] = *range;
-	return 0;
+	if (b->range_count_ == 0)
+		return false;
+	last = &b->ranges_[b->range_count_ - 1];
+	if (last->gpa + last->len != range->gpa)
+		return false;
+	last->len += range->len;
+	return true;
 }
 
 /* Add what of a run of given pages is whole host pages of discardable memory. */
 static int add_run(struct vmemdev_balloon *b, const struct vmemdev_balloon_track *track,
 		   struct vmemdev_range run)
 {
-	struct vmemdev_range part;
+	struct vmemdev_range whole;
 	bool discardable;
+	uint64_t len;
 
-	for (; run.len > 0; run.gpa += part.len, run.len -= part.len) {
-		part.gpa = run.gpa;
-		part.len = guest_run(b->device_.guest_, run.gpa, run.len, &discardable);
-		if (discardable) {
-			struct vmemdev_range whole = part;
-
-			cut_inwards(&whole, track->frame_shift);
-			if (whole.len > 0 && add(b, &whole) == VMEMDEV_LATER) {
-				b->catch_up_ = whole.gpa;
+	for (; run.len > 0; run.gpa += len, run.len -= len) {
+		len = guest_run(b->device_.guest_, run.gpa, run.len, &discardable);
+		if (!discardable)
+			continue;
+		whole.gpa = run.gpa;
+		whole.len = len;
+		cut_inwards(&whole, track->frame_shift);
+		if (whole.len == 0 || join_last(b, &whole))
+			continue;
+		if (b->range_count_ == b->range_max_) {
+			b->catch_up_ = whole.gpa;
+			if (batch_flush(b) == VMEMDEV_LATER)
 				return VMEMDEV_LATER;
-			}
+			/* The host may have shown other memory meanwhile: look again. */
+			len = 0;
+			continue;
 		}
+		b->ranges_[b->range_count_++] = whole;
 	}
 	return 0;
 }

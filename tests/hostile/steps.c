@@ -5,7 +5,8 @@
  * for 2 N. From the one to the other they may grow by so many a unit, and not at all where the
  * header says that there is no such unit. What the blocks of a unit are is the compiler's doing, so
  * the factors have room; a loop over bits in place of words, or over a table in place of a look-up,
- * has none. bounds.c counts reads of guest memory and host calls.
+ * has none. What memset() and memcpy() do is not seen. bounds.c counts reads of guest memory and
+ * host calls.
  */
 #include "../unit/device_rig.h"
 
@@ -562,6 +563,49 @@ static uint64_t packed_read(uint64_t n)
 	return chain_of(n, true, true);
 }
 
+static uint64_t set_target(uint64_t n)
+{
+	struct rig *rig = rig_bare(&ways[0]);
+	struct vmemdev_region *table = many_regions(rig, n);
+	uint64_t counted;
+
+	assert_int_equal(vmemdev_guest_set_regions(&rig->memory.guest, table, (uint32_t)n), 0);
+	rig_make_balloon(rig, NULL);
+	counted = COUNT(vmemdev_balloon_set_target(&rig->balloon, PAGE));
+	free(table);
+	return freed(rig, counted);
+}
+
+/* One unit of budget, 256 numbers in the last of @n tracks. */
+static uint64_t many_tracks(uint64_t n)
+{
+	struct vmemdev_balloon_track *tracks = calloc((size_t)n, sizeof(*tracks));
+	struct rig *rig = rig_bare(&ways[0]);
+	struct vmemdev_balloon_config config;
+	const struct guest_region spare = {.gpa = SPARE_GPA, .len = n * 1024 * PAGE};
+	uint32_t pages[256];
+	uint64_t counted;
+
+	rig_show_spare(rig, &spare, 1);
+	rig_balloon_config(rig, &config);
+	for (uint64_t i = 0; i < n; i++)
+		tracks[i] = (struct vmemdev_balloon_track){.gpa = SPARE_GPA + i * 1024 * PAGE,
+			.len = 1024 * PAGE, .words = words + 16 * i, .frame_shift = 12};
+	config.tracks = tracks;
+	config.track_count = (uint32_t)n;
+	config.must_tell_host = true;
+	rig_make_balloon(rig, &config);
+	drv_start(rig, VMEMDEV_BALLOON_F_MUST_TELL_HOST);
+	for (uint32_t i = 0; i < 256; i++)
+		pages[i] = (uint32_t)((SPARE_GPA + (n - 1) * 1024 * PAGE) / PAGE) + 2 * i;
+	pages_post(rig, INFLATEQ, pages, 256);
+	drv_kick(rig, INFLATEQ);
+	counted = COUNT(rig_step(rig, 1));
+	rig_free(rig);
+	free(tracks);
+	return counted;
+}
+
 struct row {
 	const char *call, *unit;
 	uint64_t (*measure)(uint64_t n);
@@ -570,6 +614,8 @@ struct row {
 };
 
 static const struct row rows[] = {
+	{"set_target", "a region", set_target, 1024, 12},
+	{"run(1): 256 numbers", "a track", many_tracks, 64, 1536},
 	{"run: plug", "64 blocks", mem_plug, 256, 24},
 	{"run: unplug", "64 blocks", mem_unplug, 256, 24},
 	{"run: state", "64 blocks", mem_state, 256, 24},

@@ -435,6 +435,30 @@ static void HOST_BAL_03_what_the_host_takes_away_is_not_given_up(void **state)
 	assert_false(vmemdev_balloon_given(&t->rig->balloon, 0, &range));
 }
 
+/* The host takes the rest away while it is told of the first part. */
+static void show_the_first_region_alone(struct rig *rig, const struct host_call *call)
+{
+	(void)call;
+	assert_int_equal(vmemdev_guest_set_regions(&rig->memory.guest, rig->memory.regions, 1), 0);
+}
+
+/* shows: HOST-BAL-03 BAL-INF-04 */
+static void HOST_BAL_03_memory_changes_while_it_is_made_up_for(void **state)
+{
+	const uint32_t frame = 16;
+	struct inhibit *t = *state;
+
+	inhibit(t);
+	send_run(t, INFLATEQ, SPARE_PFN + frame, frame);
+	send_run(t, INFLATEQ, SPARE_PFN + 3 * frame, frame);
+	assert_int_equal(t->rig->host.count, 0);
+	uninhibit(t);
+	t->rig->host.hook = show_the_first_region_alone;
+	assert_int_equal(rig_run(t->rig), 0);
+	assert_int_equal(t->rig->host.count, 1);
+	assert_true(told(t, SPARE_GPA + frame * PAGE, frame * PAGE));
+}
+
 static void a_failing_host_is_counted_and_not_asked_again(void **state)
 {
 	struct inhibit *t = *state;
@@ -702,6 +726,7 @@ int main(void)
 		TEST_INHIBIT(BAL_INF_04_what_waits_for_the_host_goes_on_at_a_host_page,
 			     setup_tiny),
 		TEST_INHIBIT(HOST_BAL_03_what_the_host_takes_away_is_not_given_up, setup),
+		TEST_INHIBIT(HOST_BAL_03_memory_changes_while_it_is_made_up_for, setup_tiny),
 		TEST_INHIBIT(a_failing_host_is_counted_and_not_asked_again, setup),
 		TEST_INHIBIT(BAL_DEF_02_a_deflate_waits_for_what_is_made_up_for, setup),
 		TEST_INHIBIT(RST_03_a_reset_calls_off_what_is_made_up_for, setup),
