@@ -208,8 +208,9 @@ def main():
     source, work, wanted = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     entries, faults = ([row for row in rows(name) if not wanted or row[0] in wanted]
                        for name in ("entries.txt", "faults.txt"))
-    if not entries and not faults:
-        raise SystemExit(f"prove.py: expected names of entries.txt or faults.txt, got {wanted}")
+    unknown = set(wanted) - {row[0] for row in entries + faults}
+    if unknown:
+        raise SystemExit(f"prove.py: expected names of entries.txt or faults.txt, got {unknown}")
     work.mkdir(parents=True, exist_ok=True)
     results = [prove(entries, source, work), break_it(faults, source, work)]
     passed, failed = map(sum, zip(*results))

@@ -4,6 +4,9 @@
 #ifndef SIZE
 #define SIZE 8
 #endif
+#ifndef LOADED
+#define LOADED 0
+#endif
 
 static struct vmemdev_vq vq;
 
@@ -59,9 +62,17 @@ static void start(uint64_t features)
 {
 	struct vmemdev_vq_layout layout = { any64(), any64(), any64(), SIZE, 0 };
 
+	struct vmemdev_vq_state state;
+
 	guest_setup(!INDIRECT);
-	if (vmemdev_vq_init(&vq, sizeof(vq), &guest, 32768) == 0 &&
-	    vmemdev_vq_enable(&vq, &layout, features) == 0)
+	if (vmemdev_vq_init(&vq, sizeof(vq), &guest, 32768) != 0)
+		return;
+	anything(state);
+#if LOADED
+	if (vmemdev_vq_load(&vq, &layout, features, &state) == 0)
+#else
+	if (vmemdev_vq_enable(&vq, &layout, features) == 0)
+#endif
 		work();
 }
 
