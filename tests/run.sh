@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # All tests of the project with one command, on a bare Debian 12 (root or sudo).
 #
-#	tests/run.sh             everything, in some 35 minutes on two cores
+#	tests/run.sh             everything, in half an hour on two cores
 #	tests/run.sh STEP...     only these steps; tests/run.sh --list names them
 #
 # Builds into build/, logs into build/logs/. Packages are installed where they are
