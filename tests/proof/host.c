@@ -163,3 +163,14 @@ void load(struct vmemdev_device *dev, size_t len)
 	if (vmemdev_device_load(dev, record + (sizeof(record) - len), len) == 0)
 		save(dev);
 }
+
+void live(struct vmemdev_device *dev, bool (*act)(struct vmemdev_device *dev))
+{
+	if (set_up(dev)) {
+		while (any()) {
+			if (!act(dev))
+				break;
+		}
+	}
+	reset(dev);
+}

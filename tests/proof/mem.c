@@ -77,17 +77,6 @@ static bool act(struct vmemdev_device *dev)
 	}
 }
 
-static void life(struct vmemdev_device *dev)
-{
-	if (set_up(dev)) {
-		while (any()) {
-			if (!act(dev))
-				break;
-		}
-	}
-	reset(dev);
-}
-
 void main(void)
 {
 	struct vmemdev_device *dev = vmemdev_mem_device(&mem);
@@ -101,6 +90,6 @@ void main(void)
 #else
 	vmemdev_mem_listen(&mem, &listener);
 	while (any())
-		life(dev);
+		live(dev, act);
 #endif
 }

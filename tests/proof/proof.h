@@ -76,4 +76,7 @@ void load(struct vmemdev_device *dev, size_t len);
 /* A reset, and what may be done to a device that is not set up. */
 void reset(struct vmemdev_device *dev);
 
+/* A driver's life with @dev: set up, then @act until it says that this is the end, and a reset. */
+void live(struct vmemdev_device *dev, bool (*act)(struct vmemdev_device *dev));
+
 #endif

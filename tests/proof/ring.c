@@ -61,7 +61,6 @@ static void work(void)
 static void start(uint64_t features)
 {
 	struct vmemdev_vq_layout layout = { any64(), any64(), any64(), SIZE, 0 };
-
 	struct vmemdev_vq_state state;
 
 	guest_setup(!INDIRECT);
