@@ -26,12 +26,12 @@
  * a later unit, and what a busy host could not take is read once more. Each number, and
  * each stretch of a range that is alike in being memory, costs a look-up in the table of
  * guest memory; a unit pays for 256 stretches, and 256 more come with each run. With
- * tracks each of these costs a step a track besides, and a step for each 64 pages and each host
- * page: keep the tracks few. A reset clears
- * the tracks: a step for each 64 pages. So do init, a load, and, of the pages that they are
- * about, vmemdev_balloon_given(), vmemdev_balloon_forget() and vmemdev_balloon_skip(), the last
- * one a range besides. vmemdev_balloon_set_target() looks at each region of that table. The
- * other calls are a constant number of steps.
+ * tracks each of these costs a step a track besides, and a step for each 64 pages and each
+ * host page: keep the tracks few. A reset clears the tracks: a step for each 64 pages. So do
+ * init, a load, and, of the pages that they are about, vmemdev_balloon_given(),
+ * vmemdev_balloon_forget() and vmemdev_balloon_skip(), the last one a range besides.
+ * vmemdev_balloon_set_target() looks at each region of that table. The other calls are a
+ * constant number of steps.
  *
  * Queues: the text numbers them inflate 0, deflate 1, statistics 2, hinting 3,
  * reporting 4; Linux leaves out those whose features it did not accept. Both are shown

@@ -417,6 +417,15 @@ static struct vmemdev_region *many_regions(struct rig *rig, uint64_t n)
 	return table;
 }
 
+/* The same, and devices see it. */
+static struct vmemdev_region *show_regions(struct rig *rig, uint64_t n)
+{
+	struct vmemdev_region *table = many_regions(rig, n);
+
+	assert_int_equal(vmemdev_guest_set_regions(&rig->memory.guest, table, (uint32_t)n), 0);
+	return table;
+}
+
 static uint64_t guest_table(uint64_t n)
 {
 	struct rig *rig = rig_bare(&ways[0]);
@@ -432,10 +441,9 @@ static uint64_t guest_table(uint64_t n)
 static uint64_t driver_start(uint64_t n)
 {
 	struct rig *rig = rig_bare(&ways[2]);
-	struct vmemdev_region *table = many_regions(rig, n);
+	struct vmemdev_region *table = show_regions(rig, n);
 	uint64_t counted;
 
-	assert_int_equal(vmemdev_guest_set_regions(&rig->memory.guest, table, (uint32_t)n), 0);
 	rig_make_pmem(rig, NULL);
 	steps = 0;
 	drv_start(rig, 0);
@@ -449,11 +457,10 @@ static uint64_t registers(uint64_t n)
 {
 	static const uint64_t values[] = {0, 1, 2, 0xf, 0xff, UINT64_MAX};
 	struct rig *rig = rig_bare(&ways[2]);
-	struct vmemdev_region *table = many_regions(rig, n);
+	struct vmemdev_region *table = show_regions(rig, n);
 	struct vmemdev_mmio *mmio = &rig->driver.mmio;
 	uint64_t most = 0;
 
-	assert_int_equal(vmemdev_guest_set_regions(&rig->memory.guest, table, (uint32_t)n), 0);
 	rig_make_pmem(rig, NULL);
 	drv_start(rig, 0);
 	rig->window = true;
@@ -566,10 +573,9 @@ static uint64_t packed_read(uint64_t n)
 static uint64_t set_target(uint64_t n)
 {
 	struct rig *rig = rig_bare(&ways[0]);
-	struct vmemdev_region *table = many_regions(rig, n);
+	struct vmemdev_region *table = show_regions(rig, n);
 	uint64_t counted;
 
-	assert_int_equal(vmemdev_guest_set_regions(&rig->memory.guest, table, (uint32_t)n), 0);
 	rig_make_balloon(rig, NULL);
 	counted = COUNT(vmemdev_balloon_set_target(&rig->balloon, PAGE));
 	free(table);
